@@ -134,7 +134,7 @@ class NodeAddress:
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """One run of one playbook: a step of a job at an epoch. `variables` hold ids and decisions, no secrets."""
+    """One step of a job at an epoch, as one playbook run. `variables`: ids and decisions, no secrets."""
 
     job_id: UUID
     epoch: int
