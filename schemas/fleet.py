@@ -216,14 +216,20 @@ class Database(Model):
     """WordPress's `$table_prefix`."""
 
 
+FpmService = Annotated[
+    str,
+    Shape(
+        r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,127}|(/[A-Za-z0-9_][A-Za-z0-9_.@+-]*)+",
+        "a systemd unit such as php8.2-fpm or the absolute path of a pid file",
+    ),
+]
+
+
 class Php(Model):
     """PHP on the node."""
 
-    fpm_service: (
-        Annotated[str, Shape(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,127}", "a systemd unit such as php8.2-fpm")]
-        | None
-    ) = None
-    """The unit to reload after a cut-over."""
+    fpm_service: FpmService | None = None
+    """What to reload after a cut-over: a systemd unit, or the path of a PHP-FPM master's pid file."""
     cli: Annotated[
         str,
         Shape(

@@ -241,7 +241,7 @@ def check_absolute_path(value: str) -> str:
 
 
 def check_relative_path(value: str) -> str:
-    """Take a path below the environment's root; `*` stands for anything within one folder."""
+    """Take a path below the environment's root; `*` stands for any characters."""
     if any(part in {"", ".", ".."} for part in value.split("/")) or not is_printable(value):
         raise make_expectation(
             "a path relative to the environment's root, without .., // or a slash at the end"

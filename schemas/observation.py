@@ -1,0 +1,112 @@
+"""What a node measured and reports, as the controller reads it (docs/reference/node-protocol.md)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from schemas.model import Model, Timestamp
+from schemas.state import Proof, ResourceClass, ResourceKind
+
+SAMPLES = 20  # spec.md §3: up to 20 samples, never content
+
+
+class Reported(Model):
+    """A value that a node sent: frozen like all others, but a newer node may say more than we know."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+
+class ObservedResource(Reported):
+    """One table, option row, code component or path: digests now and in the baseline, on both sides."""
+
+    kind: ResourceKind
+    name: str
+    protection: ResourceClass
+    production: str | None = None
+    production_baseline: str | None = None
+    source: str | None = None
+    source_baseline: str | None = None
+    equal: bool | None = None
+    """Whether both sides are the same after rewriting; only known where both changed."""
+    proof: Proof = Proof.DIGEST
+    unreadable: str = ""
+    """Why it could not be read; then nothing is known about it."""
+    samples: Annotated[tuple[str, ...], Field(max_length=SAMPLES)] = ()
+
+
+class BaselineReference(Reported):
+    """Which baseline the observation was compared with."""
+
+    id: str
+    taken_at: Timestamp
+
+
+class SchemaDifference(Reported):
+    """A protected or preserved table whose definition is not the same on both sides."""
+
+    table: str
+    difference: str
+
+
+class SourceOnly(Reported):
+    """Rows of a protected table that exist only on the source and will not go up."""
+
+    table: str
+    count: int
+    samples: tuple[str, ...] = ()
+
+
+class Observation(Reported):
+    """All that a live look at source and production found; the node keeps it under the same id."""
+
+    id: str
+    taken_at: Timestamp
+    baseline: BaselineReference | None = None
+    source_fingerprint: str
+    pending_upgrade: str | None = None
+    schema_differences: tuple[SchemaDifference, ...] = ()
+    source_only: tuple[SourceOnly, ...] = ()
+    resources: tuple[ObservedResource, ...] = ()
+
+
+class NodeReport(Reported):
+    """How an environment stands by the node's own word."""
+
+    status: str
+    epoch: int = 0
+    last_change_at: Timestamp | None = None
+    now: Timestamp | None = None
+    cut: str | None = None
+
+
+class BackupWord(Reported):
+    """What the node says about the backup that the gate would rely on."""
+
+    snapshot_id: str | None = None
+    began_at: Timestamp | None = None
+    ended_at: Timestamp | None = None
+    last_change_at: Timestamp | None = None
+    valid: bool
+    reason: str = ""
+
+
+class BackupMade(Reported):
+    """A backup that was taken and read back."""
+
+    snapshot_id: str
+    began_at: Timestamp
+    ended_at: Timestamp
+    size_bytes: int = 0
+    repository: str = ""
+
+
+class JournalWord(Reported):
+    """Where a job stands by the node's journal; asked for by a controller that resumes it."""
+
+    finished: bool = False
+    cut: str | None = None
+    running: bool = False
+    result: dict[str, object] | None = None
+    error: dict[str, object] | None = None
