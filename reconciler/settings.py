@@ -1,0 +1,85 @@
+"""Settings of the daemon, the facade and the command line: environment variables `PRESSLUFT_*` or a TOML file."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+BUNDLE = Path(__file__).resolve().parent / "_bundle"
+
+
+class Settings(BaseSettings):
+    """Where things are on this machine. Nothing here is policy: policy is in the fleet repo."""
+
+    model_config = SettingsConfigDict(env_prefix="PRESSLUFT_", extra="forbid", frozen=True)
+
+    repo: str = "."
+    """The fleet repo: a path or a URL (ssh, https)."""
+    branch: str | None = None
+    """Where people write; the repo's HEAD if absent."""
+    status_branch: str | None = None
+    """Where the reconciler writes; the same branch if absent."""
+    state_dir: Path = Path("/var/lib/pressluft-controller")
+    """The controller's own folder: mirror, runs, logs. Nothing in it is needed to recover."""
+    worker: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,63}$")] = socket.gethostname() or "worker"
+    """This daemon's name in `locked_by`; unique among the daemons of a fleet."""
+    signing_key: Path | None = None
+    """SSH private key that signs status commits."""
+    ssh_key: Path | None = None
+    """SSH private key for nodes and for a fleet repo over ssh."""
+    known_hosts: Path | None = None
+    """Host keys of nodes and git servers; unknown hosts are refused."""
+    node_state_dir: str = "/var/lib/pressluft"
+    """Where nodes keep identity, journal and baselines."""
+    node_config_dir: str = "/etc/pressluft"
+    """Where nodes keep `node.ini` and credentials."""
+    max_jobs: Annotated[int, Field(ge=1, le=64)] = 4
+    """How many jobs run at once."""
+    poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 5.0
+    """How often tips are compared even if nothing woke the daemon."""
+    admin_password_hash: Path | None = None
+    """File with the argon2 hash of the facade's admin password."""
+    host: str = "127.0.0.1"
+    """Address of the facade."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8420
+    """Port of the facade."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, the environment over the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(config: Path | None = None) -> Settings:
+    """Read the settings; `config` is a TOML file whose keys are the fields above.
+
+    Raises pydantic's `ValidationError`, which names the setting.
+    """
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=config)
+
+    return FromFile() if config else Settings()
+
+
+def find_bundled(name: str) -> Path:
+    """Return the folder `ansible` or `contracts`: in a checkout its own, else the wheel's copy."""
+    in_checkout = CHECKOUT / name
+    return in_checkout if (CHECKOUT / "pyproject.toml").is_file() else BUNDLE / name
