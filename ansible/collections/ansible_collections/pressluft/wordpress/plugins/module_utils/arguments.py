@@ -1,0 +1,158 @@
+"""What every module of the collection is given and how it answers: one argument_spec, one error boundary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import (
+    Environment,
+    Job,
+    make_environment,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+
+__all__ = ["ARGUMENT_SPEC", "Call", "NodeError", "make_argument_spec", "make_call", "run_module"]
+
+_ENVIRONMENT = {
+    "id": {"type": "str", "required": True},
+    "name": {"type": "str", "default": ""},
+    "type": {"type": "str", "required": True, "choices": ["production", "staging", "clone"]},
+    "url": {"type": "str", "required": True},
+    "root": {"type": "path", "required": True},
+    "database": {
+        "type": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "table_prefix": {"type": "str", "required": True},
+        },
+    },
+    "php": {
+        "type": "dict",
+        "default": {},
+        "options": {"fpm_service": {"type": "str", "default": ""}, "cli": {"type": "str", "default": "php"}},
+    },
+    "web_server": {"type": "dict", "default": {}, "options": {"cache_path": {"type": "str", "default": ""}}},
+    "health": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            "urls": {"type": "list", "elements": "str", "default": []},
+            "body_contains": {"type": "str", "default": ""},
+            "stable_for": {"type": "float", "default": 0},
+        },
+    },
+}
+
+_NAMES = {"type": "list", "elements": "str", "default": []}
+
+ARGUMENT_SPEC = {
+    "job": {
+        "type": "dict",
+        "required": True,
+        "options": {
+            "id": {"type": "str", "required": True},
+            "epoch": {"type": "int", "required": True},
+            "type": {"type": "str", "required": True},
+            "step": {"type": "str", "required": True},
+        },
+    },
+    "settings": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            "state_dir": {"type": "path", "default": "/var/lib/pressluft"},
+            "config_dir": {"type": "path", "default": "/etc/pressluft"},
+            "controller_time": {"type": "str", "default": ""},
+        },
+    },
+    "production": {"type": "dict", "options": _ENVIRONMENT},
+    "source": {"type": "dict", "options": _ENVIRONMENT},
+    "environment": {"type": "dict", "options": _ENVIRONMENT},
+    "protection": {
+        "type": "dict",
+        "options": {
+            "protected_tables": _NAMES,
+            "protected_paths": _NAMES,
+            "preserved_tables": _NAMES,
+            "preserved_options": _NAMES,
+            "preserved_files": _NAMES,
+            "volatile_options": _NAMES,
+            "volatile_files": _NAMES,
+        },
+    },
+    "request": {"type": "dict", "default": {}},
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One run of a module. Environments that the job does not have are None; `protection` is as it was sent."""
+
+    job: Job
+    state_dir: str
+    config_dir: str
+    production: Optional[Environment]
+    source: Optional[Environment]
+    environment: Optional[Environment]
+    protection: dict
+    request: dict
+    check_mode: bool
+
+
+def make_argument_spec(*required):
+    """The shared spec with some of production, source, environment, protection made obligatory."""
+    return {
+        name: dict(spec, required=True) if name in required else spec for name, spec in ARGUMENT_SPEC.items()
+    }
+
+
+def make_call(params, *, check_mode=False):
+    """Turn a module's params into values. Raises `NodeError` when the two sides are of the wrong type."""
+    settings = params["settings"]
+    sides = {
+        name: make_environment(params[name]) if params.get(name) else None
+        for name in ("production", "source", "environment")
+    }
+    _check_types(sides["production"], sides["source"])
+    return Call(
+        job=Job(controller_time=settings.get("controller_time") or "", **params["job"]),
+        state_dir=settings.get("state_dir") or "/var/lib/pressluft",
+        config_dir=settings.get("config_dir") or "/etc/pressluft",
+        protection=params.get("protection") or {},
+        request=params.get("request") or {},
+        check_mode=check_mode,
+        **sides,
+    )
+
+
+def run_module(body, *, required=()):
+    """Run a module: `body(call) -> dict` gives what is returned under `pressluft`, with `changed` beside it.
+
+    A key `changed` in that dict becomes the module's own. A `NodeError` becomes `fail_json` with
+    `pressluft_error`; anything else is a bug and ends with its traceback.
+    """
+    module = AnsibleModule(argument_spec=make_argument_spec(*required), supports_check_mode=True)
+    try:
+        result = dict(body(make_call(module.params, check_mode=module.check_mode)))
+    except NodeError as error:
+        module.fail_json(msg=error.message, pressluft_error=error.as_result(), pressluft=error.partial)
+    module.exit_json(changed=bool(result.pop("changed", False)), pressluft=result)
+
+
+def _check_types(production, source):
+    if production is not None and production.type != "production":
+        raise _make_type_error(production, "is given as production but is a {0}")
+    if source is not None and source.type == "production":
+        raise _make_type_error(source, "is a production and can never be the source or the target of a {0}")
+
+
+def _make_type_error(environment, text):
+    kind = environment.type if environment.type != "production" else "refresh"
+    return NodeError(
+        "IDENTITY_MISMATCH",
+        "environment {0} {1}".format(environment.name, text.format(kind)),
+        "Correct the environments that the intent names.",
+    )
