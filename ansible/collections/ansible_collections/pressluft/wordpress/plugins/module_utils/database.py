@@ -1,0 +1,203 @@
+"""The one door to the database server of a node: connecting, reading, naming.
+
+Everything that talks SQL on a node goes through `connect` and `run_query`, so that every session has the same
+time zone, SQL mode and limits, and every failure is a `DatabaseError` with the server's own words.
+"""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import os
+import re
+from contextlib import contextmanager
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
+
+try:
+    import pymysql
+    import pymysql.cursors
+except ImportError:  # told by `connect`: Ansible's documentation tools import this file without PyMySQL
+    pymysql = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from pymysql.connections import Connection
+
+Row = Tuple[Any, ...]
+
+_IN_TRANSACTION = 1  # SERVER_STATUS_IN_TRANS of the protocol, the same on MariaDB and MySQL
+_ANOTHER_SITE = re.compile(r"[0-9]+_")
+_TABLES_OF_EVERY_SITE = ("options", "posts", "postmeta", "comments", "terms")
+
+# Server-wide settings must not change what a digest sees: `sql_select_limit` would cut results short,
+# `PAD_CHAR_TO_FULL_LENGTH` and `ANSI_QUOTES` change values and SHOW CREATE, a local time zone folds hours.
+_SESSION = """SET SESSION time_zone = '+00:00', sql_mode = 'NO_AUTO_VALUE_ON_ZERO', sql_quote_show_create = 1,
+    sql_select_limit = 18446744073709551615, sql_big_selects = 1, group_concat_max_len = 8388608,
+    lock_wait_timeout = 2, innodb_lock_wait_timeout = 2, wait_timeout = 86400, net_write_timeout = 600"""
+
+
+class DatabaseError(Exception):
+    """The server could not be reached, refused, or gave an answer that proves nothing."""
+
+
+class TableInfo(NamedTuple):
+    """One table or view: its full name, its type (`BASE TABLE`, `VIEW`, MariaDB has more), engine, estimates.
+
+    `rows` is the server's estimate, `data_length` is in bytes: good for ordering work, never for proof.
+    """
+
+    name: str
+    type: str
+    engine: str
+    rows: int
+    data_length: int
+
+
+def connect(defaults_file: str, *, database: Optional[str] = None) -> Connection[Any]:
+    """Open a session as `[client]` of `defaults_file` says: autocommit, UTC, utf8mb4, short lock waits.
+
+    Raises DatabaseError when PyMySQL or the file is missing, or the server refuses.
+    """
+    if pymysql is None:
+        raise DatabaseError("PyMySQL is missing on this node: install python3-pymysql")
+    if not os.path.isfile(defaults_file):  # PyMySQL would go on without it, as somebody else
+        raise DatabaseError("the file %s does not exist" % defaults_file)
+    try:
+        connection = pymysql.connect(
+            read_default_file=defaults_file,
+            database=database,
+            charset="utf8mb4",
+            autocommit=True,
+            connect_timeout=10,
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(_SESSION)
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    except (pymysql.MySQLError, configparser.Error, OSError) as error:
+        raise DatabaseError("cannot connect as %s says: %s" % (defaults_file, error)) from error
+    return connection
+
+
+def run_query(connection: Connection[Any], sql: str, args: Optional[Sequence[Any]] = None) -> List[Row]:
+    """Run one statement and return all its rows. Raises DatabaseError with the server's message."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, args)
+            return list(cursor.fetchall())
+    except pymysql.MySQLError as error:
+        raise DatabaseError(_describe(error)) from error
+
+
+def stream_query(connection: Connection[Any], sql: str) -> Iterator[Row]:
+    """Run one statement and yield its rows without holding them all. Raises DatabaseError.
+
+    The connection can run nothing else until the iterator is used up or closed.
+    """
+    try:
+        with connection.cursor(pymysql.cursors.SSCursor) as cursor:
+            cursor.execute(sql)
+            yield from cursor
+    except pymysql.MySQLError as error:
+        raise DatabaseError(_describe(error)) from error
+
+
+def open_snapshot(connection: Connection[Any]) -> None:
+    """Start a transaction in which every read of an InnoDB table sees one moment, this one."""
+    run_query(connection, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
+
+
+@contextmanager
+def hold_snapshot(connection: Connection[Any]) -> Iterator[None]:
+    """Read within the snapshot that is open, or within one of its own that ends with the block."""
+    if connection.server_status & _IN_TRANSACTION:
+        yield
+        return
+    open_snapshot(connection)
+    try:
+        yield
+    finally:
+        connection.rollback()
+
+
+def quote_name(name: str) -> str:
+    """Quote an identifier. Raises DatabaseError for a name that no table can have."""
+    if not name or "\0" in name:
+        raise DatabaseError("%r is not a name" % name)
+    return "`%s`" % name.replace("`", "``")
+
+
+def find_tables(connection: Connection[Any], database: str, prefix: str) -> Dict[str, TableInfo]:
+    """Return the tables and views of one site, keyed by their names without `prefix`, in order of name.
+
+    The prefix is compared here, byte for byte: in SQL `wp_` would match `wpx_posts` (LIKE) or `WP_posts`
+    (collation). Tables of a site within the site (`wp_2_posts`, `wp_shop_posts`) are not ours.
+    """
+    found = {}
+    for info in _read_tables(connection, database):
+        if info.name.startswith(prefix) and info.name != prefix:
+            found[info.name[len(prefix) :]] = info
+    nested = find_nested_prefixes(found)
+    return {name: found[name] for name in sorted(found) if not _starts_with_any(name, nested)}
+
+
+def find_nested_prefixes(names: Iterable[str]) -> Set[str]:
+    """Return the prefixes of other sites among names without prefix: `2_`, or `shop_` of a whole site."""
+    known = set(names)
+    numbered = {match.group() for match in map(_ANOTHER_SITE.match, known) if match}
+    candidates = {name[: -len("options")] for name in known if name.endswith("options")} - {""}
+    return numbered | {
+        prefix for prefix in candidates if all(prefix + name in known for name in _TABLES_OF_EVERY_SITE)
+    }
+
+
+def detect_multisite(connection: Connection[Any], database: str, prefix: str) -> bool:
+    """Whether the tables are those of a WordPress network, which Pressluft refuses: `blogs` and `site`."""
+    tables = find_tables(connection, database, prefix)
+    return "blogs" in tables and "site" in tables
+
+
+def server_identity(connection: Connection[Any]) -> str:
+    """Return an id of the server that is the same after a restart or an upgrade and no other server's.
+
+    MySQL has a `server_uuid`. MariaDB has none that lasts (`server_uid` came in 10.6.19 and follows the MAC
+    address), but two servers never share a data directory, so it is the host's name and that directory.
+    """
+    uuid = run_query(connection, "SHOW GLOBAL VARIABLES WHERE Variable_name = 'server_uuid'")
+    if uuid and uuid[0][1]:
+        return "mysql:%s" % uuid[0][1]
+    host, folder = run_query(connection, "SELECT @@hostname, @@datadir")[0]
+    place = "%s\0%s" % (host, folder.rstrip("/"))
+    return "mariadb:%s" % hashlib.sha256(place.encode()).hexdigest()[:32]
+
+
+def _read_tables(connection: Connection[Any], database: str) -> List[TableInfo]:
+    rows = run_query(
+        connection,
+        "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_ROWS, DATA_LENGTH"
+        " FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s",
+        (database,),
+    )
+    return [
+        TableInfo(name, kind, engine or "", int(count or 0), int(length or 0))
+        for schema, name, kind, engine, count, length in rows
+        if schema == database
+    ]
+
+
+def _starts_with_any(name: str, prefixes: Set[str]) -> bool:
+    return any(name.startswith(prefix) for prefix in prefixes)
+
+
+def _describe(error: Exception) -> str:
+    return ": ".join(str(part) for part in error.args) or type(error).__name__
