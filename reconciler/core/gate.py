@@ -1,0 +1,275 @@
+"""The gates of spec.md §4. Each function returns why it is shut, or nothing; there is no way to say "anyway"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from reconciler.core.drift import decide_drift, decide_verdict
+from reconciler.core.freeze import find_freeze
+from reconciler.core.merge import Merged, find_conflicts
+from reconciler.core.party import Parties
+from reconciler.core.world import World
+from schemas.fleet import Fleet, Site
+from schemas.observation import BackupWord, Observation
+from schemas.state import (
+    BackupScope,
+    BackupStatus,
+    DriftStatus,
+    EnvironmentStatus,
+    ErrorCode,
+    OverwritePolicy,
+    ResourceClass,
+    Verdict,
+)
+from schemas.status import BackupRecord, Blocked, DriftCheckRecord, EnvironmentRecord
+
+NAMED = 10  # how many names a reason lists before it only counts
+
+
+def find_stop(fleet: Fleet, site: Site) -> Blocked | None:
+    """The emergency stop, of the fleet or of the site."""
+    for place, promotions in (("pressluft.yaml", fleet.spec.promotions), ("site.yaml", site.spec.promotions)):
+        if not promotions.enabled:
+            why = f" ({promotions.reason})" if promotions.reason else ""
+            return Blocked(
+                code=ErrorCode.PROMOTIONS_DISABLED,
+                detail=f"promotions are switched off in {place}{why}",
+                remedy=f"set spec.promotions.enabled to true in {place} when it is safe again",
+            )
+    return None
+
+
+def find_frozen(fleet: Fleet, site: Site, *, now: datetime) -> Blocked | None:
+    """An open freeze window, of the fleet or of the site."""
+    freeze = find_freeze((*fleet.spec.freeze_windows, *site.spec.freeze_windows), now=now)
+    if freeze is None:
+        return None
+    why = f" ({freeze.window.reason})" if freeze.window.reason else ""
+    return Blocked(
+        code=ErrorCode.FREEZE_WINDOW,
+        detail=f"a freeze window is open until {freeze.ends_at:%Y-%m-%d %H:%M} UTC{why}",
+        remedy="commit the intent again after that, or give it `wait`",
+    )
+
+
+def find_inactive(records: Iterable[EnvironmentRecord]) -> Blocked | None:
+    """An environment that is busy or failed."""
+    for record in records:
+        if record.status is not EnvironmentStatus.ACTIVE:
+            return Blocked(
+                code=ErrorCode.ENVIRONMENT_NOT_ACTIVE,
+                detail=f"environment {record.name} is {record.status}",
+                remedy=(
+                    "find out why it failed and reset it"
+                    if record.status is EnvironmentStatus.FAILED
+                    else "wait for the job that works on it"
+                ),
+            )
+    return None
+
+
+def find_stale_backup(
+    backups: Sequence[BackupRecord], *, target: EnvironmentRecord, now: datetime, max_age: timedelta
+) -> Blocked | None:
+    """No full, completed backup of the target that is young enough and newer than its last change."""
+    return (
+        None
+        if choose_backup(backups, target=target, now=now, max_age=max_age)
+        else make_backup_unmet(backups, target=target, max_age=max_age)
+    )
+
+
+def choose_backup(
+    backups: Sequence[BackupRecord], *, target: EnvironmentRecord, now: datetime, max_age: timedelta
+) -> BackupRecord | None:
+    """Choose the newest backup that the gate could rely on."""
+    fitting = [
+        backup
+        for backup in backups
+        if backup.environment_id == target.id
+        and backup.status is BackupStatus.COMPLETED
+        and backup.backup_scope is BackupScope.FULL
+        and is_fresh(backup.completed_at, now=now, max_age=max_age)
+        and is_after(backup.began_at, target.last_change_at)
+    ]
+    return max(fitting, key=lambda backup: backup.completed_at or backup.created_at, default=None)
+
+
+def is_fresh(ended_at: datetime | None, *, now: datetime, max_age: timedelta) -> bool:
+    """Whether a moment lies in the past and not further back than `max_age`."""
+    return ended_at is not None and timedelta(0) <= now - ended_at < max_age
+
+
+def is_after(began_at: datetime | None, changed_at: datetime | None) -> bool:
+    """Whether a backup began after the last change, if there was one."""
+    return began_at is not None and (changed_at is None or began_at > changed_at)
+
+
+def make_backup_unmet(
+    backups: Sequence[BackupRecord], *, target: EnvironmentRecord, max_age: timedelta
+) -> Blocked:
+    """Say what there is instead of a usable backup."""
+    completed = [
+        backup.completed_at
+        for backup in backups
+        if backup.environment_id == target.id and backup.completed_at is not None
+    ]
+    last = f"the last one ended {max(completed):%Y-%m-%d %H:%M:%S} UTC" if completed else "there is none"
+    changed = (
+        f"; {target.name} was last changed {target.last_change_at:%Y-%m-%d %H:%M:%S} UTC"
+        if target.last_change_at and completed
+        else ""
+    )
+    return Blocked(
+        code=ErrorCode.BACKUP_GATE_UNMET,
+        detail=f"no full backup of {target.name} younger than {max_age} and newer than its last change: {last}{changed}",
+        remedy=f"take one first: `pressluft backup SITE/{target.name}`, or give the intent `backup: create`",
+    )
+
+
+def find_backup_refused(word: BackupWord | None, *, now: datetime, max_age: timedelta) -> Blocked | None:
+    """The node's own word on the backup: it must be in the storage now, and recent by the controller's clock."""
+    if word is None:
+        detail = "the node knows of no backup of this environment"
+    elif not word.valid:
+        detail = word.reason
+    elif not is_fresh(word.ended_at, now=now, max_age=max_age):
+        detail = f"the node's newest backup ended {word.ended_at}, which is not within {max_age}"
+    elif not is_after(word.began_at, word.last_change_at):
+        detail = f"the backup began {word.began_at}, before the last change at {word.last_change_at}"
+    else:
+        return None
+    return Blocked(
+        code=ErrorCode.BACKUP_GATE_UNMET,
+        detail=detail,
+        remedy="take a full backup of production, then commit the promotion again",
+    )
+
+
+def find_drift(observation: Observation, *, copy: str) -> Blocked | None:
+    """Production's protected data is not known to be what the source was copied from."""
+    status = decide_drift(observation)
+    if status is DriftStatus.CLEAN:
+        return None
+    if observation.baseline is None:
+        detail = f"{copy} has no baseline: it was never refreshed from production"
+    else:
+        names = [
+            resource.name
+            for resource in observation.resources
+            if resource.protection is ResourceClass.PROTECTED
+            and decide_verdict(resource, has_baseline=True) is not Verdict.CLEAN
+            and decide_verdict(resource, has_baseline=True) is not Verdict.ABSENT
+        ]
+        detail = f"production changed since {copy} was last refreshed: {list_names(names)}"
+    return Blocked(code=ErrorCode.DRIFT_GATE_UNMET, detail=detail, remedy=make_refresh_remedy(copy))
+
+
+def make_refresh_remedy(copy: str) -> str:
+    """Say the one way out of drift (spec.md §3)."""
+    return f"refresh first: `pressluft refresh SITE/{copy}`, then look at {copy} and promote again"
+
+
+def find_unchecked(
+    record: DriftCheckRecord | None,
+    *,
+    copy: str,
+    protection_digest: str,
+    now: datetime,
+    max_age: timedelta,
+) -> Blocked | None:
+    """No clean and recent drift check of this source and protection on record (the REST facade's question)."""
+    if record is None:
+        detail = f"{copy} was never checked for drift"
+    elif record.protection_digest != protection_digest:
+        detail = "what is protected has changed since the last drift check"
+    elif record.status is not DriftStatus.CLEAN:
+        detail = f"the last drift check of {copy} says {record.status}"
+    elif not is_fresh(record.checked_at, now=now, max_age=max_age):
+        detail = f"the last drift check of {copy} is older than {max_age}"
+    else:
+        return None
+    drifted = record is not None and record.status is DriftStatus.DRIFTED
+    remedy = make_refresh_remedy(copy) if drifted else f"check again: `pressluft drift-check SITE/{copy}`"
+    return Blocked(code=ErrorCode.DRIFT_GATE_UNMET, detail=detail, remedy=remedy)
+
+
+def find_conflict(merged: Iterable[Merged], *, policy: OverwritePolicy) -> Blocked | None:
+    """Something changed on both sides to different things, and policy does not take the source's."""
+    conflicts = find_conflicts(merged)
+    if not conflicts or policy is OverwritePolicy.WARN:
+        return None
+    names = list_names(f"{item.kind} {item.name}" for item in conflicts)
+    return Blocked(
+        code=ErrorCode.OVERWRITE_BLOCKED,
+        detail=f"changed on source and production alike: {names}",
+        remedy="make both sides equal (bring production's change to the source), then promote again",
+    )
+
+
+def find_schema_difference(observation: Observation) -> Blocked | None:
+    """A protected or preserved table is defined differently on the two sides (spec.md §2)."""
+    if not observation.schema_differences:
+        return None
+    details = "; ".join(f"{item.table}: {item.difference}" for item in observation.schema_differences[:NAMED])
+    return Blocked(
+        code=ErrorCode.SCHEMA_UNSUPPORTED,
+        detail=f"protected tables are not defined alike on both sides: {details}",
+        remedy="bring both sides to the same plugin and database version, refresh, then promote",
+    )
+
+
+def find_wrong_pin(observation: Observation, *, pin: str | None) -> Blocked | None:
+    """The source is no longer what was reviewed."""
+    if pin is None or pin == bare_digest(observation.source_fingerprint):
+        return None
+    return Blocked(
+        code=ErrorCode.SOURCE_CHANGED,
+        detail=f"the intent pins {pin}, the source is {bare_digest(observation.source_fingerprint)}",
+        remedy="review the source again and pin its present fingerprint",
+    )
+
+
+def bare_digest(digest: str) -> str:
+    """Return the hex digits of a digest with or without its `sha256:`."""
+    return digest.removeprefix("sha256:")
+
+
+def list_names(names: Iterable[str]) -> str:
+    """List names for a sentence, the first ones by name."""
+    found = list(names)
+    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    return ", ".join(found[:NAMED]) + more
+
+
+def find_policy_unmet(parties: Parties, world: World) -> Iterator[Blocked]:
+    """The gates that bind at once and up to the cut-over: stop and freeze (spec.md §1)."""
+    fleet = world.fleet.fleet
+    yield from present(find_stop(fleet, parties.site), find_frozen(fleet, parties.site, now=world.now))
+
+
+def find_unmet_at_request(parties: Parties, world: World, *, takes_backup: bool) -> tuple[Blocked, ...]:
+    """All gates that can be judged from git when a promotion or rollback is asked for, shut ones only."""
+    records = [
+        record for env in parties.environments if (record := world.status.environments.get(env.metadata.id))
+    ]
+    found = [*find_policy_unmet(parties, world), *present(find_inactive(records))]
+    target = world.status.environments.get(parties.environment.metadata.id)
+    if not takes_backup and target is not None:
+        max_age = world.fleet.fleet.spec.backup_max_age
+        found += present(
+            find_stale_backup(world.status.backups, target=target, now=world.now, max_age=max_age)
+        )
+    return tuple(found)
+
+
+def present(*found: Blocked | None) -> Iterator[Blocked]:
+    """Yield the reasons among `found`."""
+    return (blocked for blocked in found if blocked is not None)
+
+
+def find_last_check(world: World, source: UUID) -> DriftCheckRecord | None:
+    """Find the last drift check on record of a source."""
+    return world.status.drift_checks.get(source)

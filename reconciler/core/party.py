@@ -1,0 +1,204 @@
+"""Who takes part in a job: the environments and the node an intent names, or why it cannot be (spec.md §1, §4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import PurePosixPath
+
+from reconciler.core.world import FleetView, SiteView
+from schemas.fleet import Environment, Node, Site
+from schemas.intent import (
+    Backup,
+    DriftCheck,
+    Intent,
+    Promotion,
+    Refresh,
+    Rollback,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parties:
+    """The parts of a job. `environment` is the one whose state changes; `node` is its node."""
+
+    site: Site
+    environment: Environment
+    node: Node
+    production: Environment | None = None
+    source: Environment | None = None
+
+    @property
+    def environments(self) -> tuple[Environment, ...]:
+        """All environments that take part, each once."""
+        named = {
+            env.metadata.id: env
+            for env in (self.environment, self.production, self.source)
+            if env is not None
+        }
+        return tuple(named.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """Why an intent names something that is not there or does not belong together. No commit of ours mends it."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A file that the intent needs is broken at the moment: the job waits until it is mended."""
+
+    message: str
+
+
+def find_parties(intent: Intent, *, site: str, view: FleetView) -> Parties | Misfit | Unsettled:
+    """Find who takes part in a job, or say by name why the intent does not fit the fleet."""
+    broken = find_broken(view, site)
+    if broken:
+        return Unsettled(broken)
+    found = view.sites.get(site)
+    if found is None or found.document is None:
+        return Misfit(f"there is no site {site!r}: expected sites/{site}/site.yaml")
+    match intent:
+        case Promotion():
+            return find_promotion_parties(intent, found, view)
+        case DriftCheck() | Refresh():
+            return find_copy_parties(intent.spec.environment, found, view)
+        case Backup():
+            return settle(found, view, environment=intent.spec.environment)
+        case Rollback():
+            return find_rollback_parties(intent.spec.environment, found, view)
+        case _:
+            return Misfit(f"kind {intent.kind} is not carried out by this version; nothing was done")
+
+
+def find_broken(view: FleetView, site: str) -> str:
+    """Return why a file that this site's jobs need is not in force, empty if all are."""
+    mine = ("pressluft.yaml", "nodes/", f"sites/{site}/")
+    return "; ".join(reason for path, reason in sorted(view.broken.items()) if path.startswith(mine))
+
+
+def find_promotion_parties(
+    intent: Promotion, site: SiteView, view: FleetView
+) -> Parties | Misfit | Unsettled:
+    """A promotion goes from a copy of production to that very production."""
+    source, target = site.environments.get(intent.spec.source), site.environments.get(intent.spec.target)
+    if source is None or target is None:
+        missing = intent.spec.source if source is None else intent.spec.target
+        return make_missing(site, missing)
+    if not target.spec.is_production or site.production is None:
+        return Misfit(f"target {target.metadata.name!r} is not the one production of site {site.name!r}")
+    if source.spec.source != target.metadata.name:
+        return Misfit(
+            f"source {source.metadata.name!r} was not cloned from {target.metadata.name!r} "
+            f"but from {source.spec.source!r}"
+        )
+    return settle(site, view, environment=target.metadata.name, source=source, production=target)
+
+
+def find_copy_parties(name: str, site: SiteView, view: FleetView) -> Parties | Misfit | Unsettled:
+    """A drift check and a refresh are about a copy and the production it was cloned from."""
+    copy = site.environments.get(name)
+    if copy is None:
+        return make_missing(site, name)
+    if copy.spec.is_production or copy.spec.source is None:
+        return Misfit(f"environment {name!r} is production: name the environment that was cloned from it")
+    production = site.environments.get(copy.spec.source)
+    if production is None or not production.spec.is_production or site.production is None:
+        return Misfit(
+            f"{name!r} was cloned from {copy.spec.source!r}, which is not the site's one production"
+        )
+    return settle(site, view, environment=name, source=copy, production=production)
+
+
+def find_rollback_parties(name: str, site: SiteView, view: FleetView) -> Parties | Misfit | Unsettled:
+    """A rollback goes back on production, which alone has releases that were promoted."""
+    environment = site.environments.get(name)
+    if environment is not None and not environment.spec.is_production:
+        return Misfit(f"environment {name!r} is not production: only promotions can be rolled back")
+    return settle(site, view, environment=name, production=environment)
+
+
+def settle(
+    site: SiteView,
+    view: FleetView,
+    *,
+    environment: str,
+    source: Environment | None = None,
+    production: Environment | None = None,
+) -> Parties | Misfit | Unsettled:
+    """Put the parts together once nodes exist and nothing overlaps."""
+    found = site.environments.get(environment)
+    if found is None:
+        return make_missing(site, environment)
+    if site.document is None:
+        return Misfit(f"there is no site {site.name!r}")
+    node = view.nodes.get(found.spec.node)
+    if node is None:
+        return Misfit(
+            f"environment {environment!r} names node {found.spec.node!r}: there is no nodes/{found.spec.node}.yaml"
+        )
+    parties = Parties(site.document, found, node, production, source)
+    return find_misplacement(parties, view) or parties
+
+
+def make_missing(site: SiteView, name: str) -> Misfit:
+    """Say which environment is missing and which there are."""
+    known = ", ".join(sorted(site.environments)) or "none"
+    return Misfit(f"site {site.name!r} has no environment {name!r} (it has: {known})")
+
+
+def find_misplacement(parties: Parties, view: FleetView) -> Misfit | None:
+    """Find what keeps these environments from being safely told apart from all others."""
+    if len({env.spec.node for env in parties.environments}) > 1:
+        return Misfit("source and production are on different nodes, which this version does not support yet")
+    mine = {env.metadata.id for env in parties.environments}
+    for one, other, reason in find_overlaps(view):
+        if one.metadata.id in mine or other.metadata.id in mine:
+            return Misfit(reason)
+    return None
+
+
+def find_overlaps(view: FleetView) -> Iterator[tuple[Environment, Environment, str]]:
+    """Find environments that share a root, a database and prefix, or an id (spec.md §1, Identity)."""
+    placed = [(site.name, env) for site in view.sites.values() for env in site.environments.values()]
+    for (site_a, a), (site_b, b) in combinations(placed, 2):
+        reason = find_overlap(a, b)
+        if reason:
+            yield a, b, f"{site_a}/{a.metadata.name} and {site_b}/{b.metadata.name} {reason}"
+
+
+def find_overlap(a: Environment, b: Environment) -> str:
+    """Return what two environments share that they must not, empty if nothing."""
+    if a.metadata.id == b.metadata.id:
+        return f"have the same id {a.metadata.id}"
+    if a.spec.node != b.spec.node:
+        return ""
+    if is_nested(a.spec.root, b.spec.root):
+        return f"have overlapping roots on node {a.spec.node}: {a.spec.root} and {b.spec.root}"
+    if a.spec.database.name == b.spec.database.name and is_same_prefix(
+        a.spec.database.table_prefix, b.spec.database.table_prefix
+    ):
+        return f"share database {a.spec.database.name} with overlapping table prefixes on node {a.spec.node}"
+    return ""
+
+
+def is_nested(one: str, other: str) -> bool:
+    """Whether a folder is the other or lies in it."""
+    a, b = PurePosixPath(one), PurePosixPath(other)
+    return a.is_relative_to(b) or b.is_relative_to(a)
+
+
+def is_same_prefix(one: str, other: str) -> bool:
+    """Whether tables of one prefix could be taken for the other's; `wp_2_` is told apart from `wp_`."""
+    short, long = sorted((one, other), key=len)
+    rest = long.removeprefix(short)
+    return long.startswith(short) and not (rest[:1].isdigit() and rest.endswith("_") and rest[:-1].isdigit())
+
+
+def list_environments(view: FleetView) -> Iterable[tuple[SiteView, Environment]]:
+    """List every environment of the fleet with its site."""
+    return ((site, env) for site in view.sites.values() for env in site.environments.values())

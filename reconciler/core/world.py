@@ -1,0 +1,81 @@
+"""What a pass sees: the fleet's documents and the records at one commit each, and what runs (design: observe)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from reconciler.ports import RunOutcome
+from schemas.fleet import Environment, Fleet, Node, Site
+from schemas.intent import Intent
+from schemas.status import BackupRecord, DriftCheckRecord, EnvironmentRecord, JobRecord, SiteRecord
+
+
+@dataclass(frozen=True, slots=True)
+class IntentFile:
+    """A file under `intents/`: the intent it holds, or why it holds none."""
+
+    path: str
+    site: str
+    blob_id: str
+    intent: Intent | None
+    error: str = ""
+    """`file:line:col: field: what was expected`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteView:
+    """One site's documents; `document` is `None` where `site.yaml` is missing or broken."""
+
+    name: str
+    document: Site | None
+    environments: Mapping[str, Environment]
+
+    @property
+    def production(self) -> Environment | None:
+        """The site's one production, `None` where there is none or more than one."""
+        found = [env for env in self.environments.values() if env.spec.is_production]
+        return found[0] if len(found) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class FleetView:
+    """All that people wrote, at one commit. `broken` maps a file's path to why it is not in force."""
+
+    commit: str
+    fleet: Fleet
+    nodes: Mapping[str, Node]
+    sites: Mapping[str, SiteView]
+    intents: tuple[IntentFile, ...]
+    broken: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """All that the reconciler wrote and still needs, at one commit.
+
+    `jobs` are those that have not ended; `ended` holds the ids of all that ever ended.
+    """
+
+    commit: str | None
+    jobs: Mapping[UUID, JobRecord] = field(default_factory=dict)
+    ended: frozenset[UUID] = frozenset()
+    environments: Mapping[UUID, EnvironmentRecord] = field(default_factory=dict)
+    sites: Mapping[UUID, SiteRecord] = field(default_factory=dict)
+    backups: tuple[BackupRecord, ...] = ()
+    drift_checks: Mapping[UUID, DriftCheckRecord] = field(default_factory=dict)
+    """The last check of each source environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything a plan is made from. `outcomes` maps a job to its steps' outcomes at its present epoch."""
+
+    fleet: FleetView
+    status: StatusView
+    outcomes: Mapping[UUID, Mapping[str, RunOutcome]]
+    now: datetime
+    worker: str
+    max_jobs: int
