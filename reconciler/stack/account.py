@@ -36,13 +36,18 @@ def find_account(*preferred: str) -> Account:
     MariaDB refuses to run as root, and a web server should not. Raises StackError when none exists.
     """
     if os.geteuid() != 0:
-        return _as_account(pwd.getpwuid(os.geteuid()))
+        return find_own_account()
     for name in (*preferred, "nobody"):
         try:
             return _as_account(pwd.getpwnam(name))
         except KeyError:
             continue
     raise StackError(f"none of the accounts {', '.join(preferred)}, nobody exists on this machine")
+
+
+def find_own_account() -> Account:
+    """Return the account that the calling process runs as."""
+    return _as_account(pwd.getpwuid(os.geteuid()))
 
 
 def _as_account(entry: pwd.struct_passwd) -> Account:

@@ -27,8 +27,7 @@ def fetch_cached(key: str, make: Callable[[Path], None]) -> Path:
     finished = cache / key
     if finished.is_dir():
         return finished
-    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _lock(cache / f"{key}.lock"):
+    with hold_lock(key):
         if finished.is_dir():
             return finished
         for remnant in cache.glob(f".{key}.*"):
@@ -43,7 +42,10 @@ def fetch_cached(key: str, make: Callable[[Path], None]) -> Path:
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
+def hold_lock(name: str) -> Iterator[None]:
+    """Keep other processes with the same cache out of the block; waits for them without limit."""
+    cache = find_cache_folder()
+    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (cache / f"{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -11,7 +11,14 @@ from typing import Self
 import pymysql
 from pymysql.cursors import Cursor
 
-from reconciler.stack.account import Account, check_reachable, find_account, make_folder, write_file
+from reconciler.stack.account import (
+    Account,
+    check_reachable,
+    find_account,
+    find_own_account,
+    make_folder,
+    write_file,
+)
 from reconciler.stack.cache import fetch_cached
 from reconciler.stack.command import Report, StackError, run_command
 from reconciler.stack.ports import LOOPBACK, find_free_port
@@ -65,7 +72,7 @@ class MariaDB:
         return self._process.pid
 
     def start(self) -> None:
-        """Start the server with the data, socket, port and passwords it had before; return once it answers."""
+        """Start the server with the data, socket, port and passwords it had; return once it answers."""
         if len(str(self.admin.socket)) > _LONGEST_SOCKET_PATH:
             raise StackError(
                 f"{self.admin.socket} is too long for a socket; choose a folder with a shorter path"
@@ -217,6 +224,6 @@ def _copy_datadir(target: Path, account: Account) -> None:
 def _install_datadir(folder: Path) -> None:
     command = ["mariadb-install-db", "--no-defaults", f"--datadir={folder / 'data'}", "--skip-test-db"]
     command += ["--auth-root-authentication-method=normal", "--innodb-log-file-size=32M"]
-    account = find_account()
+    account = find_own_account()
     # The copy is handed to the server's own account later; preparing it as ourselves keeps the cache ours.
-    run_command([*command, f"--user={account.name if account.is_self else 'root'}"])
+    run_command([*command, f"--user={account.name}"])

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from reconciler.stack.account import Account
-from reconciler.stack.command import StackError
+from reconciler.stack.command import StackError, get_program
 
 _POLL_SECONDS = 0.01
 _RECORD_SUFFIX = ".process.json"
@@ -71,6 +70,10 @@ class ServerProcess:
                 raise StackError(f"{self._command.name} not ready after {timeout:.0f} s:\n{self._log_tail()}")
             time.sleep(_POLL_SECONDS)
 
+    def send(self, signal: int) -> None:
+        """Send one signal to the server's main process."""
+        self._process.send_signal(signal)
+
     def stop(self, *, timeout: float = 15) -> None:
         """End the server and its children: SIGTERM, and SIGKILL for what is left after `timeout` seconds."""
         if self.is_running:
@@ -92,10 +95,9 @@ class ServerProcess:
 
 def start_server(command: ServerCommand) -> ServerProcess:
     """Start one server in its own session and record its identity. Raises StackError if not installed."""
-    argv = [*_make_prefix(command), *(str(word) for word in command.argv)]
+    program = get_program(command.argv[0])
+    argv = [*_make_prefix(command), program, *(str(word) for word in command.argv[1:])]
     command.log.parent.mkdir(parents=True, exist_ok=True)
-    if shutil.which(str(command.argv[0])) is None:
-        raise StackError(f"{command.argv[0]} is not installed; run `make packages`")
     with command.log.open("ab") as log:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True

@@ -1,0 +1,5 @@
+<?php
+/** A post's comments, and the form for a new one. */
+
+wp_list_comments();
+comment_form();
