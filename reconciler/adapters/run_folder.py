@@ -1,0 +1,105 @@
+"""What is kept of one run on the controller's disk, so that it survives both the run and the daemon.
+
+<run_root>/<key>/
+    sheet.json        what the supervisor needs: host, playbook, time-out, private folder, its daemon
+    supervisor.txt    which process supervises the run (see `process_tree.read_identity`)
+    events.jsonl      progress, a line each
+    ansible.log       Ansible's own output and the supervisor's tracebacks; never leaves this machine
+    result.json       how it ended; written last and at once, so it is whole or absent
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from reconciler.adapters.process_tree import is_alive, read_identity
+from reconciler.ports import RunEvent, RunOutcome, RunState
+
+
+@dataclass(frozen=True, slots=True)
+class RunSheet:
+    """The supervisor's orders. `timeout` in seconds; `daemon` is the identity of the process that started it
+    (see `process_tree.read_identity`)."""
+
+    host: str
+    playbook: str
+    playbook_root: str
+    private_folder: str
+    timeout: float
+    daemon: str
+
+
+class RunFolder:
+    """The files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.log = path / "ansible.log"
+        self.events = path / "events.jsonl"
+        self._sheet = path / "sheet.json"
+        self._supervisor = path / "supervisor.txt"
+        self._result = path / "result.json"
+
+    @property
+    def key(self) -> str:
+        """The run's name."""
+        return self.path.name
+
+    def write_sheet(self, sheet: RunSheet) -> None:
+        """Keep the orders of a run."""
+        self._sheet.write_text(json.dumps(asdict(sheet)))
+
+    def read_sheet(self) -> RunSheet | None:
+        """Return the orders; None if the daemon died before they were written."""
+        try:
+            return RunSheet(**json.loads(self._sheet.read_text()))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def write_supervisor(self) -> None:
+        """Keep that this process supervises the run."""
+        self._supervisor.write_text(read_identity(os.getpid()) or "")
+
+    def is_supervised(self) -> bool:
+        """Say whether the run's supervisor is alive."""
+        try:
+            identity = self._supervisor.read_text()
+        except FileNotFoundError:
+            return False
+        return identity != "" and is_alive(identity)
+
+    def write_result(self, outcome: RunOutcome) -> None:
+        """Keep how the run ended: on the disk when this returns, and never half."""
+        draft = self._result.with_suffix(".draft")
+        with draft.open("w") as file:
+            json.dump(asdict(outcome), file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(self._result)
+        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def read_result(self) -> RunOutcome | None:
+        """Return how the run ended, None while nobody wrote it."""
+        try:
+            kept = json.loads(self._result.read_text())
+        except FileNotFoundError:
+            return None
+        return RunOutcome(**{**kept, "state": RunState(kept["state"])})
+
+    def read_events(self, *, after: int) -> Sequence[RunEvent]:
+        """Return the progress lines numbered above `after`; a line that is still being written is not one."""
+        try:
+            lines = self.events.read_text().split("\n")[:-1]
+        except FileNotFoundError:
+            return ()
+        kept = (json.loads(line) for line in lines[after:])
+        return [RunEvent(one["number"], datetime.fromisoformat(one["at"]), one["text"]) for one in kept]

@@ -1,0 +1,234 @@
+"""One run of a playbook in a process of its own: `python -m reconciler.adapters.supervisor RUN_DIR`.
+
+It runs ansible-runner, and lets nothing of the run outlive it. Four things stop a run early: a request (a byte
+on stdin), the time-out, SIGTERM, and the death of the daemon (seen through a pidfd: a parent-death *signal*
+would also come when the daemon's thread that started us ends). Then every descendant is killed, and only when
+none is left the result is written. A run stopped for the daemon's death or by SIGTERM ends as *lost*: nobody
+asked for that, and what became of the work only the node knows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TextIO
+
+import ansible_runner
+
+from reconciler.adapters.private_folder import INVENTORY
+from reconciler.adapters.process_tree import (
+    become_subreaper,
+    find_descendants,
+    kill_all,
+    kill_once,
+    read_identity,
+    reap_children,
+)
+from reconciler.adapters.run_folder import RunFolder, RunSheet
+from reconciler.core.ansible_result import (
+    Event,
+    PlaySummary,
+    find_progress,
+    fold_event,
+    judge_play,
+)
+from reconciler.ports import RunOutcome, RunState
+
+_KILL_ROUND_SECONDS = 0.05
+
+
+class Stop(StrEnum):
+    """Why a run is stopped before its end."""
+
+    REQUESTED = "it was cancelled"
+    TIMED_OUT = "it took longer than it may"
+    ORPHANED = "the daemon that started it died"
+    TERMINATED = "its supervisor was told to end"
+
+
+class Watch:
+    """A thread that waits for a reason to stop, and then kills all descendants until told that it is over."""
+
+    def __init__(self, sheet: RunSheet) -> None:
+        self.stop: Stop | None = None
+        self._deadline = time.monotonic() + sheet.timeout
+        self._over = threading.Event()
+        self._poll = select.poll()
+        self._sources = {
+            self._watch_signals(): Stop.TERMINATED,
+            self._watch_parent(sheet.daemon): Stop.ORPHANED,
+            sys.stdin.fileno(): Stop.REQUESTED,
+        }
+        for descriptor in self._sources:
+            self._poll.register(descriptor, select.POLLIN)
+        self._thread = threading.Thread(target=self._guard, daemon=True)
+
+    def start(self) -> None:
+        """Start waiting."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop killing: the caller sweeps up itself from here on."""
+        self._over.set()
+        if self.stop is not None:
+            self._thread.join()
+
+    def _guard(self) -> None:
+        self.stop = self._wait()
+        # Again and again: ansible-playbook may be about to be started.
+        while not self._over.wait(_KILL_ROUND_SECONDS):
+            kill_once(find_descendants())
+
+    def _wait(self) -> Stop:
+        left = max(0.0, self._deadline - time.monotonic())
+        ready = [self._sources[descriptor] for descriptor, _ in self._poll.poll(left * 1000)]
+        if not ready:
+            return Stop.TIMED_OUT
+        if Stop.REQUESTED in ready:
+            return Stop.REQUESTED if os.read(sys.stdin.fileno(), 1) else Stop.ORPHANED
+        return ready[0]
+
+    @staticmethod
+    def _watch_signals() -> int:
+        """Return what becomes readable when a signal asks this process to end."""
+        readable, writable = os.pipe()
+        os.set_blocking(writable, False)
+        signal.set_wakeup_fd(writable)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda _number, _frame: None)
+        return readable
+
+    @staticmethod
+    def _watch_parent(daemon: str) -> int:
+        """Return what becomes readable when the daemon dies, at once if it is dead."""
+        with contextlib.suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(os.getppid())
+            if read_identity(os.getppid()) == daemon:
+                return descriptor
+        return os.open(os.devnull, os.O_RDONLY)
+
+
+class EventRecorder:
+    """Takes ansible-runner's events in a thread of its own: a handler that raises would break the run."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.summary = PlaySummary()
+        self._folder = folder
+        self._queue: SimpleQueue[Event | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._record, daemon=True)
+
+    def start(self) -> None:
+        """Start recording."""
+        self._thread.start()
+
+    def take(self, event: Event) -> bool:
+        """Take one event; False keeps ansible-runner from writing it to a file as well."""
+        self._queue.put(event)
+        return False
+
+    def end(self) -> PlaySummary:
+        """Return what all events together said."""
+        self._queue.put(None)
+        self._thread.join()
+        return self.summary
+
+    def _record(self) -> None:
+        number = 0
+        with self._folder.log.open("a") as log, self._folder.events.open("a") as progress:
+            while (event := self._queue.get()) is not None:
+                self.summary = fold_event(self.summary, event)
+                _write_output(event, log)
+                for text in find_progress(event):
+                    number += 1
+                    line = {"number": number, "at": datetime.now(UTC).isoformat(), "text": text}
+                    progress.write(json.dumps(line) + "\n")
+                    progress.flush()
+
+
+def main() -> int:
+    """Supervise the run of the folder named by the only argument."""
+    folder = RunFolder(Path(sys.argv[1]))
+    sheet = folder.read_sheet()
+    if sheet is None:
+        return 2
+    become_subreaper()
+    folder.write_supervisor()
+    watch, recorder = Watch(sheet), EventRecorder(folder)
+    watch.start()
+    recorder.start()
+    try:
+        rc = _run_playbook(sheet, recorder)
+    finally:
+        watch.end()
+        left = kill_all(find_descendants)
+        reap_children()
+        shutil.rmtree(sheet.private_folder, ignore_errors=True)
+    summary = recorder.end()
+    if watch.stop is None or summary.stats is not None:
+        folder.write_result(make_own_outcome(summary, host=sheet.host, rc=rc))
+    else:
+        folder.write_result(make_stopped_outcome(summary, stop=watch.stop, is_gone=not left))
+    return 0
+
+
+def make_own_outcome(summary: PlaySummary, *, host: str, rc: int | None) -> RunOutcome:
+    """Return the outcome of a playbook that came to its own end."""
+    verdict = judge_play(summary, host=host, rc=rc)
+    return RunOutcome(
+        state=RunState.SUCCEEDED if verdict.succeeded else RunState.FAILED,
+        result=summary.result,
+        rc=verdict.rc,
+        code=verdict.code,
+        message=verdict.message,
+        retry=verdict.retry,
+    )
+
+
+def make_stopped_outcome(summary: PlaySummary, *, stop: Stop, is_gone: bool) -> RunOutcome:
+    """Return the outcome of a run that was stopped; `is_gone` says that nothing of it is left."""
+    states = {Stop.REQUESTED: RunState.CANCELLED, Stop.TIMED_OUT: RunState.FAILED}
+    return RunOutcome(
+        state=states.get(stop, RunState.LOST) if is_gone else RunState.LOST,
+        result=summary.result,
+        message=f"The run was stopped: {stop}.",
+        timed_out=stop is Stop.TIMED_OUT,
+    )
+
+
+def _run_playbook(sheet: RunSheet, recorder: EventRecorder) -> int | None:
+    """Run it to its end, or until it is killed; returns the exit code, None if a signal ended it."""
+    runner = ansible_runner.run(
+        private_data_dir=sheet.private_folder,
+        project_dir=sheet.playbook_root,
+        playbook=sheet.playbook,
+        inventory=str(Path(sheet.private_folder, INVENTORY)),
+        forks=1,
+        quiet=True,
+        settings={"suppress_output_file": True},
+        event_handler=recorder.take,
+        cancel_callback=lambda: False,  # without one, ansible-runner takes SIGTERM for itself
+    )
+    rc = runner.rc
+    return rc if isinstance(rc, int) else None
+
+
+def _write_output(event: Event, log: TextIO) -> None:
+    text = event.get("stdout")
+    if isinstance(text, str) and text:
+        log.write(text + "\n")
+        log.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
