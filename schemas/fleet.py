@@ -31,6 +31,7 @@ from schemas.model import (
     RelativePath,
     Shape,
     Whole,
+    limit_duration,
     make_expectation,
     parse_iso,
 )
@@ -88,7 +89,7 @@ class FreezeWindow(Model):
 
     start: LocalTime
     """Local time at which the first window opens."""
-    duration: Annotated[Duration, Field(gt=timedelta(0), le=timedelta(days=366))]
+    duration: Annotated[Duration, limit_duration(timedelta(days=366))]
     """How long each window lasts."""
     rrule: Line | None = None
     """RFC 5545 rule by which it repeats, such as `FREQ=WEEKLY;BYDAY=FR`; absent: once."""
@@ -275,7 +276,7 @@ class Health(Model):
     """What must answer 200: paths below `url`, or URLs that begin with it."""
     body_contains: Line | None = None
     """Text that every answer must contain."""
-    stable_for: Annotated[Duration, Field(le=timedelta(minutes=10))] = timedelta(seconds=5)
+    stable_for: Annotated[Duration, limit_duration(timedelta(minutes=10))] = timedelta(seconds=5)
     """How long it must stay healthy before the verdict."""
 
 

@@ -20,6 +20,7 @@ from schemas.model import (
     Name,
     Text,
     Timestamp,
+    limit_duration,
     make_expectation,
 )
 from schemas.state import BackupScope, IntentKind, JobType, RefreshScope
@@ -56,7 +57,7 @@ class Scheduled(Asked):
 
     not_before: Timestamp | None = None
     """The job does not start earlier."""
-    wait: Annotated[Duration, Field(gt=timedelta(0), le=LONGEST_WAIT)] | None = None
+    wait: Annotated[Duration, limit_duration(LONGEST_WAIT)] | None = None
     """How long, from first sight, to stay queued while a gate is unmet; at most 7 days."""
 
 

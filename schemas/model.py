@@ -68,15 +68,16 @@ class Shape:
         return {**handler(schema), "pattern": f"^(?:{self.pattern})$"}
 
 
+UNREADABLE: Final = r"\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff"
+"""Inside of a character class: what no text of a document may hold; of the controls only the newline may."""
+
 NAME_PATTERN: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 NAME_EXPECTED: Final = "a name of lower-case letters, digits and inner dashes, 1 to 63 characters"
 ID_PATTERN: Final = r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 
 Name = Annotated[str, Shape(NAME_PATTERN, NAME_EXPECTED)]
-Line = Annotated[str, Shape(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,300}", "one line of 1 to 300 characters")]
-Text = Annotated[
-    str, Shape(r"[^\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]{1,2000}", "text of 1 to 2000 characters, no tabs")
-]
+Line = Annotated[str, Shape(rf"[^\n{UNREADABLE}]{{1,300}}", "one line of 1 to 300 characters")]
+Text = Annotated[str, Shape(rf"[^{UNREADABLE}]{{1,2000}}", "text of 1 to 2000 characters, no tabs")]
 Digest = Annotated[str, Shape(r"[0-9a-f]{64}", "a SHA-256 digest, 64 hexadecimal digits")]
 BlobId = Annotated[
     str, Shape(r"[0-9a-f]{40}([0-9a-f]{24})?", "a git object id of 40 or 64 hexadecimal digits")
@@ -176,6 +177,18 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "minLength": 2, "pattern": DURATION_JSON_PATTERN}),
 ]
 
+
+def limit_duration(longest: timedelta) -> AfterValidator:
+    """Make the annotation of a duration that is more than nothing and at most `longest`."""
+
+    def check(value: timedelta) -> timedelta:
+        if not timedelta(0) < value <= longest:
+            raise make_expectation(f"a duration of more than 0s and at most {format_duration(longest)}")
+        return value
+
+    return AfterValidator(check)
+
+
 TIMESTAMP_PATTERN: Final = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})"
 )
@@ -225,7 +238,7 @@ def clean_message(value: object) -> object:
     """
     if not isinstance(value, str):
         return value
-    readable = re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]", " ", value)
+    readable = re.sub(rf"[{UNREADABLE}\ud800-\udfff]", " ", value)
     return readable.encode()[:MESSAGE_BYTES].decode(errors="ignore")
 
 
@@ -251,7 +264,7 @@ def check_relative_path(value: str) -> str:
 
 def is_printable(value: str) -> bool:
     """Tell whether there is text and none of it is a control character or a broken surrogate."""
-    return re.fullmatch(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,1024}", value) is not None
+    return re.fullmatch(rf"[^\n{UNREADABLE}\ud800-\udfff]{{1,1024}}", value) is not None
 
 
 AbsolutePath = Annotated[str, AfterValidator(check_absolute_path)]
