@@ -79,6 +79,11 @@ class NodeReport(Reported):
     last_change_at: Timestamp | None = None
     now: Timestamp | None = None
     cut: str | None = None
+    """Where the cut-over of the asking job stands; none before it started."""
+    finished: bool = False
+    """Whether the asking job ended here."""
+    result: dict[str, object] | None = None
+    """How the asking job ended here."""
 
 
 class BackupWord(Reported):
@@ -100,13 +105,3 @@ class BackupMade(Reported):
     ended_at: Timestamp
     size_bytes: int = 0
     repository: str = ""
-
-
-class JournalWord(Reported):
-    """Where a job stands by the node's journal; asked for by a controller that resumes it."""
-
-    finished: bool = False
-    cut: str | None = None
-    running: bool = False
-    result: dict[str, object] | None = None
-    error: dict[str, object] | None = None

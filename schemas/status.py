@@ -94,6 +94,8 @@ class JobRecord(Record):
     """How often the job was claimed; a node refuses a lower one than it has seen."""
     attempt_count: Count = 0
     """How often it was started."""
+    taken_over: Count = 0
+    """How often in a row it was taken over since it was last started; then the node is asked first."""
     max_attempts: Count = 3
     """How often it may be started."""
     run_after: Timestamp | None = None

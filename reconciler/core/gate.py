@@ -124,7 +124,8 @@ def make_backup_unmet(
     )
     return Blocked(
         code=ErrorCode.BACKUP_GATE_UNMET,
-        detail=f"no full backup of {target.name} younger than {max_age} and newer than its last change: {last}{changed}",
+        detail=f"no full backup of {target.name} is younger than {max_age} and newer than its last change: "
+        f"{last}{changed}",
         remedy=f"take one first: `pressluft backup SITE/{target.name}`, or give the intent `backup: create`",
     )
 

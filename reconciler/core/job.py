@@ -1,4 +1,4 @@
-"""The life of a job: every legal move in one table. An illegal move raises and changes nothing (spec.md §5)."""
+"""The life of a job: every legal move in one table. An illegal one raises and changes nothing (spec.md §5)."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class TakenOver:
-    """A daemon took over a running job whose run is gone; the next epoch fences off the old one."""
+    """A running job whose run is gone begins its next epoch, which fences off the old one and asks the node."""
 
     at: datetime
     by: str
+    run_after: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ def describe(job: JobRecord, event: JobEvent) -> Mapping[str, object]:
             return {
                 "epoch": job.epoch + 1,
                 "attempt_count": job.attempt_count + 1,
+                "taken_over": 0,
                 "locked_at": at,
                 "locked_by": by,
                 "claimed_commit": commit,
@@ -128,8 +130,14 @@ def describe(job: JobRecord, event: JobEvent) -> Mapping[str, object]:
                 "error_code": None,
                 "error_message": None,
             }
-        case TakenOver(at, by):
-            return {"epoch": job.epoch + 1, "locked_at": at, "locked_by": by}
+        case TakenOver(at, by, run_after):
+            return {
+                "epoch": job.epoch + 1,
+                "locked_at": at,
+                "locked_by": by,
+                "run_after": run_after,
+                "taken_over": job.taken_over + 1,
+            }
         case Waited(_, reasons):
             return {"waiting_for": reasons}
         case Deferred(_, reasons, run_after):
