@@ -25,6 +25,8 @@ from typing import (
     Tuple,
 )
 
+from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+
 try:
     import pymysql
     import pymysql.cursors
@@ -47,8 +49,16 @@ _SESSION = """SET SESSION time_zone = '+00:00', sql_mode = 'NO_AUTO_VALUE_ON_ZER
     lock_wait_timeout = 2, innodb_lock_wait_timeout = 2, wait_timeout = 86400, net_write_timeout = 600"""
 
 
-class DatabaseError(Exception):
+class DatabaseError(NodeError):
     """The server could not be reached, refused, or gave an answer that proves nothing."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            "ANSIBLE_HOST_FAILED",
+            message,
+            "Look at the database server on the node and at the login in mysql.cnf, then try again.",
+            retry=True,
+        )
 
 
 class TableInfo(NamedTuple):
