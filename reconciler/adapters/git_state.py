@@ -1,0 +1,83 @@
+"""The private folder of one fleet repo under `state_dir`: mirror, git's home, locks. Nothing in it is precious."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.adapters.git_command import write_git_home
+
+_MOVING = "moving-ref."
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A ref that a process of ours was moving when it was killed, and when it began (epoch seconds)."""
+
+    ref: str
+    since: float
+
+
+class StateFolder:
+    """Holds the folder as long as it is open, so that leftovers are only cleared when nobody works in it."""
+
+    def __init__(self, state_dir: Path, location: str) -> None:
+        """Open (and create) the folder that belongs to `location`. Raises `OSError`."""
+        digest = hashlib.sha256(location.encode("utf-8", "surrogateescape")).hexdigest()
+        self.path = state_dir.absolute() / "git" / digest[:16]
+        self.home = self.path / "home"
+        self.mirror = self.path / "mirror.git"
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._in_use = os.open(self.path / "in-use.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.leftovers = self._clear_leftovers()
+        write_git_home(self.home)
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        if self._in_use >= 0:
+            os.close(self._in_use)
+            self._in_use = -1
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until no other process of ours works in the mirror."""
+        lock = os.open(self.path / "busy.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    @contextmanager
+    def moving(self, ref: str) -> Iterator[None]:
+        """Leave a note while a ref of somebody else's repository is locked, for a successor to find."""
+        note = self.path / f"{_MOVING}{os.getpid()}"
+        note.write_text(ref)
+        try:
+            yield
+        finally:
+            note.unlink(missing_ok=True)
+
+    def _clear_leftovers(self) -> tuple[Leftover, ...]:
+        """Remove what killed processes left here, if none is alive; returns the refs they were moving."""
+        try:
+            fcntl.flock(self._in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(self._in_use, fcntl.LOCK_SH)
+            return ()
+        notes = list(self.path.glob(f"{_MOVING}*"))
+        leftovers = tuple(Leftover(note.read_text(), note.stat().st_mtime) for note in notes)
+        for stale in [*notes, *_find_stale_locks(self.mirror)]:
+            stale.unlink(missing_ok=True)
+        fcntl.flock(self._in_use, fcntl.LOCK_SH)
+        return tuple(leftover for leftover in leftovers if leftover.ref)
+
+
+def _find_stale_locks(mirror: Path) -> list[Path]:
+    top = [*mirror.glob("*.lock"), *mirror.glob("objects/*.lock"), *mirror.glob("objects/info/*.lock")]
+    return [*top, *(mirror / "refs").rglob("*.lock"), *mirror.glob("gc.pid")]

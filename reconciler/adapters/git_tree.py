@@ -1,0 +1,129 @@
+"""Trees and blobs in memory: reading folders, and writing a change without index or work tree."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import pygit2
+from pygit2.enums import FileMode, ObjectType
+
+from reconciler.errors import RepoUnusable, Transient
+from reconciler.ports import Entry, EntryKind, Folder
+
+_KINDS = {
+    FileMode.BLOB: EntryKind.FILE,
+    FileMode.BLOB_EXECUTABLE: EntryKind.FILE,
+    FileMode.TREE: EntryKind.FOLDER,
+}
+_RESERVED = frozenset({"", ".", "..", ".git"})
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+Change = tuple[tuple[str, ...], bytes | None]
+
+
+@contextmanager
+def translate_git_errors(what: str) -> Iterator[None]:
+    """Turn libgit2's complaints into ours: the disk's are `Transient`, the repository's `RepoUnusable`."""
+    try:
+        yield
+    except OSError as error:
+        raise Transient(f"{what}: {error}") from error
+    except (pygit2.GitError, KeyError, ValueError) as error:
+        raise RepoUnusable(f"{what}: {error}; run `git fsck` on the fleet repo") from error
+
+
+def read_folder_at(repo: pygit2.Repository, commit: str, path: str) -> Folder | None:
+    """Return the folder at `path` of a commit. Links are not followed: what lies behind one is not there."""
+    with translate_git_errors(f"cannot read {path or '/'} of commit {commit[:12]}"):
+        tree: pygit2.Tree | None = repo[commit].peel(pygit2.Tree)
+        for name in path.split("/") if path else ():
+            tree = _find_subtree(tree, name)
+        if tree is None:
+            return None
+        return Folder(oid=str(tree.id), entries=tuple(_make_entry(item) for item in tree))
+
+
+def read_blob_size(repo: pygit2.Repository, oid: str) -> int:
+    """Return the size of a blob in bytes without reading its content."""
+    with translate_git_errors(f"cannot read blob {oid[:12]}"):
+        kind, size = repo.odb.read_header(oid)
+    if kind != ObjectType.BLOB:
+        raise RepoUnusable(f"object {oid[:12]} is not a file; run `git fsck` on the fleet repo")
+    return size
+
+
+def write_tree(repo: pygit2.Repository, parent: str | None, changes: Mapping[str, bytes | None]) -> str:
+    """Write the tree of commit `parent` (None: an empty one) with `changes` applied; returns its hex id.
+
+    `None` removes a file or a whole folder; below a path that is removed, files may be given anew. A file, link
+    or submodule that stands where a folder is needed is replaced.
+    """
+    base = repo[parent].peel(pygit2.Tree) if parent else None
+    split = [(_split_path(path), content) for path, content in changes.items()]
+    written = _write_folder(repo, base, split)
+    return str(written or repo.TreeBuilder().write())
+
+
+def _split_path(path: str) -> tuple[str, ...]:
+    names = tuple(path.split("/"))
+    if any(name.lower() in _RESERVED or "\0" in name for name in names):
+        raise ValueError(f"not a path inside the fleet repo: {path!r}")
+    return names
+
+
+def _write_folder(
+    repo: pygit2.Repository, tree: pygit2.Tree | None, changes: list[Change]
+) -> pygit2.Oid | None:
+    """Write one level; returns None when nothing is left in it, for git knows no empty folders."""
+    builder = repo.TreeBuilder(tree) if tree is not None else repo.TreeBuilder()
+    files = {names[0]: content for names, content in changes if len(names) == 1}
+    for name, content in files.items():
+        if content is not None:
+            builder.insert(name, repo.create_blob(content), FileMode.BLOB)
+        elif builder.get(name) is not None:
+            builder.remove(name)
+    for name, below in _group_by_folder(changes).items():
+        if files.get(name) is not None:
+            raise ValueError(f"{name!r} cannot be a file and a folder")
+        subtree = None if name in files else _find_subtree(tree, name)
+        written = _write_folder(repo, subtree, below)
+        if written is not None:
+            builder.insert(name, written, FileMode.TREE)
+        elif subtree is not None:
+            builder.remove(name)
+    return builder.write() if len(builder) else None
+
+
+def _group_by_folder(changes: list[Change]) -> dict[str, list[Change]]:
+    folders: dict[str, list[Change]] = {}
+    for names, content in changes:
+        if len(names) > 1:
+            folders.setdefault(names[0], []).append((names[1:], content))
+    return folders
+
+
+def _find_subtree(tree: pygit2.Tree | None, name: str) -> pygit2.Tree | None:
+    if tree is None or not name or name not in tree:
+        return None
+    found = tree[name]
+    return found if isinstance(found, pygit2.Tree) else None
+
+
+def _make_entry(item: pygit2.Object) -> Entry:
+    name, plain = _read_name(item.raw_name or b"")
+    kind = _KINDS.get(FileMode(item.filemode), EntryKind.OTHER) if plain else EntryKind.OTHER
+    return Entry(name=name, oid=str(item.id), kind=kind)
+
+
+def _read_name(raw: bytes) -> tuple[str, bool]:
+    """Return a name safe to print, and whether it is the name itself rather than an escaped form of it."""
+    try:
+        name = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("utf-8", "backslashreplace").encode("unicode_escape").decode("ascii"), False
+    odd = any(unicodedata.category(character) in _UNPRINTABLE for character in name)
+    if odd or "/" in name or name.lower() in _RESERVED:
+        return name.encode("unicode_escape").decode("ascii"), False
+    return name, True

@@ -1,0 +1,103 @@
+"""The one way to call a program that ends by itself: a list of words, a time limit, a clean end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_GRACE = 3.0
+"""Seconds between the polite and the final signal: git removes its lock files on the polite one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A program that ended by itself: its exit code and what it wrote."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def text(self) -> str:
+        """What it wrote to standard output; bytes that are not UTF-8 become U+FFFD."""
+        return self.stdout.decode("utf-8", "replace")
+
+    @property
+    def complaint(self) -> str:
+        """What it wrote to standard error, stripped."""
+        return self.stderr.decode("utf-8", "replace").strip()
+
+
+class ProgramTimedOut(Exception):
+    """The program and everything it started in its process group were ended after the time limit."""
+
+
+def run_program(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    timeout: float,
+    stdin: bytes = b"",
+    folder: Path | None = None,
+) -> Finished:
+    """Run `command` with exactly this environment and wait at most `timeout` seconds.
+
+    Raises `ProgramTimedOut`, and `OSError` when the program cannot be started.
+    """
+    process = subprocess.Popen(
+        command,
+        env=dict(environment),
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        stdout, stderr = process.communicate(stdin, timeout=timeout)
+    except subprocess.TimeoutExpired as error:
+        raise ProgramTimedOut(f"{command[0]} did not end within {timeout:.0f} s and was stopped") from error
+    finally:
+        _end_group(process)
+    return Finished(process.returncode, stdout, stderr)
+
+
+def read_start(command: Sequence[str], *, environment: Mapping[str, str], limit: int) -> bytes:
+    """Run `command` and return the first `limit` bytes it writes; it is ended when there are more."""
+    with subprocess.Popen(
+        command,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            return process.stdout.read(limit) if process.stdout else b""
+        finally:
+            _end_group(process)
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """Leave nothing running, whatever interrupted the wait."""
+    if process.poll() is not None:
+        return
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None and not pipe.closed:
+                with suppress(BrokenPipeError):
+                    pipe.close()
