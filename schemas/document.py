@@ -32,7 +32,17 @@ from schemas.status import (
     SiteRecord,
     StatusRecord,
 )
-from schemas.syntax import MOST_BYTES, START, DocumentInvalid, Fields, Leaf, Problem, make_value, read_tree
+from schemas.syntax import (
+    MOST_BYTES,
+    START,
+    DocumentInvalid,
+    Fields,
+    Leaf,
+    Problem,
+    Value,
+    make_value,
+    read_tree,
+)
 
 __all__ = [
     "Document",

@@ -208,7 +208,7 @@ def make_tree(event: yaml.NodeEvent) -> Tree:
     if isinstance(event, yaml.MappingStartEvent):
         return Fields(mark)
     if isinstance(event, yaml.ScalarEvent):
-        if event.style is not None:
+        if event.style:
             return Leaf(mark, event.value)
         return Leaf(mark, None if event.value in NULLS else PlainScalar(event.value))
     return Items(mark)
