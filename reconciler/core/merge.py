@@ -5,9 +5,10 @@ The only merge there is. Baseline, source and production are compared by digest;
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from reconciler.ports import Json
 from schemas.observation import Observation, ObservedResource
 from schemas.state import MergeOutcome, OverwritePolicy, ResourceClass, ResourceKind
 
@@ -86,11 +87,11 @@ def is_deleted(item: Merged, *, policy: OverwritePolicy) -> bool:
     return item.outcome is MergeOutcome.DELETED
 
 
-def make_node_plan(merged: Iterable[Merged], *, policy: OverwritePolicy) -> Mapping[str, object]:
+def make_node_plan(merged: Iterable[Merged], *, policy: OverwritePolicy) -> dict[str, Json]:
     """Make the plan a node carries out (docs/reference/node-protocol.md), sorted, so that it is reproducible."""
     items = tuple(merged)
 
-    def names(kind: ResourceKind, chosen: Iterable[Merged]) -> list[str]:
+    def names(kind: ResourceKind, chosen: Iterable[Merged]) -> list[Json]:
         return sorted(item.resource.name for item in chosen if item.resource.kind is kind)
 
     taken = [item for item in items if is_taken(item, policy=policy)]

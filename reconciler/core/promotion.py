@@ -1,0 +1,229 @@
+"""A promotion's steps: gates live, stage, gates of policy again, cut over (spec.md §4, §6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from reconciler.core.drift import decide_drift, find_unreadable
+from reconciler.core.environment import EnvironmentEvent
+from reconciler.core.flow import (
+    End,
+    EnvironmentChange,
+    Flow,
+    JobView,
+    Step,
+    fail,
+    read_answer,
+    read_report,
+    refuse,
+    settle,
+)
+from reconciler.core.gate import (
+    find_backup_refused,
+    find_conflict,
+    find_drift,
+    find_policy_unmet,
+    find_schema_difference,
+    find_wrong_pin,
+    present,
+)
+from reconciler.core.job import Succeeded
+from reconciler.core.merge import decide_merge, make_node_plan
+from reconciler.core.record import make_backup_record, make_drift_record, require
+from reconciler.core.upkeep import (
+    find_backup_on_record,
+    make_backup_step,
+    make_drift_fields,
+    make_refresh_step,
+    read_backup_word,
+    story,
+)
+from reconciler.ports import Json, RunOutcome
+from schemas.intent import Promotion
+from schemas.observation import BackupMade, Observation
+from schemas.state import BackupScope, DriftStatus, ErrorCode, ReleaseHealth
+from schemas.status import BackupRecord, Blocked
+
+PLAYBOOK = "env-promote"
+MOST_REFRESHES = 3  # spec.md §3
+
+
+def make_promotion_flow(view: JobView, intent: Promotion) -> Flow:
+    """List the steps of a promotion; `backup: create` and `refresh: protected` put theirs before the check."""
+    steps: list[Step] = []
+    if intent.spec.backup == "create":
+        steps.append(make_backup_step(view, view.parties.environment, scope=BackupScope.FULL))
+    rounds = MOST_REFRESHES if intent.spec.refresh == "protected" else 1
+    steps += make_checks(view, intent, rounds=rounds)
+    steps += [make_stage_step(view), make_cut_over_step(view)]
+    return Flow(tuple(steps), finish=lambda: finish_promotion(view), discard_playbook=PLAYBOOK)
+
+
+def make_checks(view: JobView, intent: Promotion, *, rounds: int) -> list[Step]:
+    """Check live; with `refresh: protected` refresh before each check, until one is clean."""
+    steps: list[Step] = []
+    for number in range(1, rounds + 1):
+        if number > 1 and not is_drifted(view, f"check-{number - 1}"):
+            break
+        if intent.spec.refresh == "protected":
+            steps.append(replace(make_refresh_step(view), name=f"refresh-{number}", changes_live=False))
+        steps.append(make_check_step(view, intent, name=f"check-{number}", last=number == rounds))
+    return steps
+
+
+def is_drifted(view: JobView, check: str) -> bool:
+    """Whether a check of this job found drift."""
+    outcome = view.outcomes.get(check)
+    if outcome is None or "observation" not in outcome.result:
+        return False
+    return decide_drift(read_answer(outcome, "observation", Observation)) is DriftStatus.DRIFTED
+
+
+def make_check_step(view: JobView, intent: Promotion, *, name: str, last: bool) -> Step:
+    """The live gates: the node measures, the controller decides (spec.md §4)."""
+
+    def request() -> Mapping[str, Json]:
+        backup = find_backup(view)
+        return {"backup": {"snapshot_id": backup.checksum} if backup else None}
+
+    def judge(outcome: RunOutcome) -> End | None:
+        observation = read_answer(outcome, "observation", Observation)
+        if not last and decide_drift(observation) is DriftStatus.DRIFTED:
+            return None
+        return judge_gates(view, intent, outcome=outcome, observation=observation)
+
+    timeout = view.world.fleet.fleet.spec.timeouts.drift_check
+    return Step(name, PLAYBOOK, timeout, request=request, judge=judge)
+
+
+def find_backup(view: JobView) -> BackupRecord | None:
+    """Find the backup the gate relies on: the one this job took, or the newest that fits on record."""
+    if "backup" in view.outcomes:
+        return make_own_backup(view)
+    return find_backup_on_record(view)
+
+
+def make_own_backup(view: JobView) -> BackupRecord:
+    """Make the record of the backup that `backup: create` took."""
+    return make_backup_record(
+        view.job,
+        read_answer(view.outcomes["backup"], "backup", BackupMade),
+        environment=view.parties.environment,
+        site_id=view.parties.site.metadata.id,
+        scope=BackupScope.FULL,
+        retention=view.world.fleet.fleet.spec.retention,
+    )
+
+
+def judge_gates(
+    view: JobView, intent: Promotion, *, outcome: RunOutcome, observation: Observation
+) -> End | None:
+    """Judge every gate on what the node just measured; shut ones end the job or make it wait."""
+    unreadable = find_unreadable(observation)
+    if unreadable:
+        names = "; ".join(f"{item.name}: {item.unreadable}" for item in unreadable[:10])
+        end: End | None = fail(view, ErrorCode.DRIFT_CHECK_FAILED, f"could not be read: {names}")
+    else:
+        end = refuse(view, find_unmet_live(view, intent, outcome=outcome, observation=observation))
+    return record_check(view, end, observation) if end else None
+
+
+def find_unmet_live(
+    view: JobView, intent: Promotion, *, outcome: RunOutcome, observation: Observation
+) -> tuple[Blocked, ...]:
+    """Find the gates that are shut right now, the drift gate first."""
+    policy = view.world.fleet.fleet.spec
+    word = read_backup_word(outcome)
+    copy = require(view.parties.source).metadata.name
+    return (
+        *present(
+            find_drift(observation, copy=copy),
+            find_wrong_pin(observation, pin=intent.spec.pin),
+            find_schema_difference(observation),
+            find_conflict(decide_merge(observation), policy=policy.overwrite_policy),
+            find_backup_refused(word, now=view.now, max_age=policy.backup_max_age),
+        ),
+        *find_policy_unmet(view.parties, view.world),
+    )
+
+
+def record_check(view: JobView, end: End, observation: Observation) -> End:
+    """Add the live check to what a job's end records, on the source it is about."""
+    record = make_drift_record(view.job, view.parties, observation)
+    change = EnvironmentChange(record.source_environment_id, None, make_drift_fields(record))
+    return replace(
+        end,
+        records=(*end.records, record, *own_backups(view)),
+        environments=(*end.environments, change),
+        fields={**(end.fields or {}), "drift_check_id": record.id},
+    )
+
+
+def own_backups(view: JobView) -> tuple[BackupRecord, ...]:
+    """The backup this job took, if it did."""
+    return (make_own_backup(view),) if "backup" in view.outcomes else ()
+
+
+def find_observation(view: JobView) -> Observation | None:
+    """Find what the last check of this epoch saw; `None` when the epoch began by resuming a cut-over."""
+    for number in range(MOST_REFRESHES, 0, -1):
+        outcome = view.outcomes.get(f"check-{number}")
+        if outcome is not None and "observation" in outcome.result:
+            return read_answer(outcome, "observation", Observation)
+    return None
+
+
+def make_stage_step(view: JobView) -> Step:
+    """Put together, beside what is live, exactly what the check allowed."""
+
+    def request() -> Mapping[str, Json]:
+        observation = find_observation(view)
+        if observation is None:
+            raise ValueError("staging follows a check")
+        policy = view.world.fleet.fleet.spec.overwrite_policy
+        plan = make_node_plan(decide_merge(observation), policy=policy)
+        return {"observation_id": observation.id, "plan": plan}
+
+    timeout = view.world.fleet.fleet.spec.timeouts.stage
+    return Step("stage", PLAYBOOK, timeout, request=request)
+
+
+def make_cut_over_step(view: JobView) -> Step:
+    """Switch; asked once more right before it: the stop, freezes (they bind up to the cut-over)."""
+    policy = view.world.fleet.fleet.spec
+
+    def guard() -> End | None:
+        end = refuse(view, find_policy_unmet(view.parties, view.world))
+        observation = find_observation(view)
+        return record_check(view, end, observation) if end and observation else end
+
+    return Step(
+        "cut_over",
+        PLAYBOOK,
+        policy.timeouts.cut_over,
+        request=lambda: {"keep_old_release": int(policy.keep_old_release.total_seconds())},
+        guard=guard,
+        changes_live=True,
+    )
+
+
+def finish_promotion(view: JobView) -> End:
+    """Record a healthy promotion: the release, the moment, and the check it stood on."""
+    report = read_report(view.outcomes["cut_over"])
+    target = view.world.status.environments.get(view.parties.environment.metadata.id)
+    changed = settle(
+        view,
+        EnvironmentEvent.SETTLED,
+        current_release_id=view.job.id,
+        previous_release_id=target.current_release_id if target else None,
+        release_health=ReleaseHealth.HEALTHY,
+        last_change_at=(report.last_change_at if report else None) or view.now,
+    )
+    end = End(
+        Succeeded(view.now, summary=story(view, "promotion succeeded")),
+        environments=changed,
+        fields={"release_id": view.job.id, "step": "cut_over"},
+    )
+    observation = find_observation(view)
+    return record_check(view, end, observation) if observation else end
