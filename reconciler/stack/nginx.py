@@ -91,6 +91,12 @@ class Nginx:
         self._process.send(signal.SIGHUP)
         self._process.wait_until(lambda: find_open_port(site.port, site.host), timeout=20)
 
+    def drop(self, name: str) -> None:
+        """Stop serving the site `name`; does nothing if it was not served."""
+        (self._folder / "sites" / f"{name}.conf").unlink(missing_ok=True)
+        if self._process is not None:
+            self._process.send(signal.SIGHUP)
+
     def read_error_log(self) -> str:
         """Return what nginx has complained about since it first started."""
         return (self._folder / "log" / "error.log").read_text(encoding="utf-8", errors="replace")

@@ -1,7 +1,9 @@
 """All servers of a demonstration or a test session, in one folder."""
 
 import fcntl
+import os
 import shutil
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -94,12 +96,32 @@ class Stack:
             self._lock.close()
             self._lock = None
 
+    def forget(self, name: str) -> None:
+        """Stop serving the site `name` and delete its files and database, if they exist."""
+        self.nginx.drop(name)
+        self.mariadb.drop_database(name)
+        shutil.rmtree(self.sites_folder / name, ignore_errors=True)
+
     def take_host(self) -> str:
         """Return a loopback address that no site of this stack has yet: 127.0.0.1, 127.0.0.2 and so on."""
         if self._hosts == _MOST_SITES:
             raise StackError(f"a stack serves {_MOST_SITES} sites at most")
         self._hosts += 1
         return f"127.0.0.{self._hosts}"
+
+
+def find_stack_folder(name: str) -> Path:
+    """Return a folder that survives reboots and that unprivileged servers can enter, ours alone to write to.
+
+    Raises StackError if somebody else got there first: the place is known to everybody on the machine.
+    """
+    parent = Path("/var/tmp") / f"pressluft-{os.geteuid()}"  # noqa: S108  ownership is checked below
+    parent.mkdir(mode=0o755, exist_ok=True)
+    found = parent.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise StackError(f"{parent} is not ours alone; remove it")
+    parent.chmod(0o755)
+    return parent / name
 
 
 def stop_stack(folder: Path) -> list[str]:

@@ -1,0 +1,63 @@
+# Everything a newcomer types. `make demo` and `make test` bring what they need, on a bare Debian 12 as well.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+# Words for the program that a target runs: `make demo ARGS=--keep`, `make test ARGS="-k drift -x"`.
+ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+PLAYBOOKS := $(wildcard ansible/playbooks/*.yml)
+# ansible-lint and lint-imports look for their own programs on PATH.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help packages venv lint test demo bench lock wheel clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+packages: ## Install missing system packages (root or sudo) and fetch WordPress
+	@$(PYTHON) -m reconciler.stack.packages
+
+venv: .venv/.complete ## Create .venv with the locked dependencies and Pressluft itself
+
+# python3-venv is one of the packages, so they come first; being phony, they must not make the venv stale.
+.venv/.complete: requirements/dev.txt pyproject.toml | packages
+	$(PYTHON) -m venv .venv
+	$(PIP) install --require-hashes -r requirements/dev.txt
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+lint: venv ## Check style, types, layers and playbooks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/ansible-lint --offline --profile production ansible
+	@for playbook in $(PLAYBOOKS); do $(BIN)/ansible-playbook --syntax-check "$$playbook" > /dev/null; done
+
+test: packages venv ## Run every test against real servers
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+demo: packages venv ## Watch promotions between two real WordPress sites
+	$(BIN)/pressluft demo $(ARGS)
+
+bench: packages venv ## Measure; not part of the tests
+	$(BIN)/python -m pytest tests/bench -o python_files='bench_*.py' -s $(ARGS)
+
+lock: venv ## Pin the dependencies of pyproject.toml, with hashes
+	$(PIP) install uv
+	$(BIN)/uv pip compile pyproject.toml --quiet --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --output-file requirements/runtime.txt
+	$(BIN)/uv pip compile pyproject.toml --quiet --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --extra dev --output-file requirements/dev.txt
+
+wheel: venv ## Build dist/pressluft-*.whl
+	$(BIN)/python -m build --wheel --no-isolation
+
+clean: ## Remove what make made in this folder; the cache of downloads stays
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .ansible
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
