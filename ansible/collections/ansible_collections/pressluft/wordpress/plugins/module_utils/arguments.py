@@ -10,6 +10,8 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.environment im
     Environment,
     Job,
     make_environment,
+    make_environment_folder_path,
+    make_report,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 
@@ -89,7 +91,7 @@ ARGUMENT_SPEC = {
 
 @dataclass(frozen=True)
 class Call:
-    """One run of a module. Environments that the job does not have are None; `protection` is as it was sent."""
+    """One run of a module. `protection` and `request` are as they were sent."""
 
     job: Job
     state_dir: str
@@ -128,18 +130,37 @@ def make_call(params, *, check_mode=False):
     )
 
 
+def find_subject(call):
+    """The environment that the job is about: spec.md §5."""
+    if call.job.type in ("drift_check", "env_refresh"):
+        return call.source or call.environment
+    return call.environment or call.production or call.source
+
+
 def run_module(body, *, required=()):
     """Run a module: `body(call) -> dict` gives what is returned under `pressluft`, with `changed` beside it.
 
-    A key `changed` in that dict becomes the module's own. A `NodeError` becomes `fail_json` with
-    `pressluft_error`; anything else is a bug and ends with its traceback.
+    A key `changed` in that dict becomes the module's own; `node` is added where it is missing. A `NodeError`
+    becomes `fail_json` with `pressluft_error`; anything else is a bug and ends with its traceback.
     """
     module = AnsibleModule(argument_spec=make_argument_spec(*required), supports_check_mode=True)
+    call = None
     try:
-        result = dict(body(make_call(module.params, check_mode=module.check_mode)))
+        call = make_call(module.params, check_mode=module.check_mode)
+        result = dict(body(call))
     except NodeError as error:
-        module.fail_json(msg=error.message, pressluft_error=error.as_result(), pressluft=error.partial)
-    module.exit_json(changed=bool(result.pop("changed", False)), pressluft=result)
+        partial = _add_node(call, error.partial)
+        module.fail_json(msg=error.message, pressluft_error=error.as_result(), pressluft=partial)
+    changed = bool(result.pop("changed", False))
+    module.exit_json(changed=changed, pressluft=_add_node(call, result))
+
+
+def _add_node(call, result):
+    subject = find_subject(call) if call else None
+    if subject is None or "node" in result:
+        return result
+    folder = make_environment_folder_path(call.state_dir, subject.id)
+    return dict(result, node=make_report(folder, call.job.id))
 
 
 def _check_types(production, source):

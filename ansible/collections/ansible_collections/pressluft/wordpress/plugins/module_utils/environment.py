@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from typing import Tuple
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils import clock, durable_file, identity
-from ansible_collections.pressluft.wordpress.plugins.module_utils.environment_lock import take_lock
+from ansible_collections.pressluft.wordpress.plugins.module_utils.environment_lock import (
+    read_holder,
+    take_lock,
+)
 from ansible_collections.pressluft.wordpress.plugins.module_utils.journal import Journal, read_journal
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 
@@ -196,18 +199,24 @@ def read_finished(folder):
 def make_report(folder, job_id):
     """The `node` part of a result, from the files alone: needs no lock and changes nothing."""
     state = read_state(folder)
-    journal = read_journal(make_job_folder_path(folder, job_id)) or {"steps": [], "cut": {}, "result": None}
+    journal = read_journal(make_job_folder_path(folder, job_id)) or {"steps": [], "cut": {}}
+    shown = ("status", "epoch", "last_change_at", "current_release", "previous_release")
+    report = {name: state[name] for name in shown}
+    report["now"] = clock.read_now()
+    report["journal"] = [step["name"] for step in journal["steps"]]
+    report["cut"] = journal["cut"].get("state")
+    return report
+
+
+def make_job_word(folder, job_id):
+    """The `job` part of a probe: where the job stands by its journal. Needs no lock and changes nothing."""
+    journal = read_journal(make_job_folder_path(folder, job_id)) or {"cut": {}}
     return {
-        "status": state["status"],
-        "epoch": state["epoch"],
-        "last_change_at": state["last_change_at"],
-        "current_release": state["current_release"],
-        "previous_release": state["previous_release"],
-        "now": clock.read_now(),
-        "journal": [step["name"] for step in journal["steps"]],
-        "cut": journal["cut"].get("state"),
         "finished": job_id in read_finished(folder),
-        "result": journal["result"],
+        "cut": journal["cut"].get("state"),
+        "running": read_holder(folder) == job_id,
+        "result": journal.get("result"),
+        "error": journal.get("error"),
     }
 
 
@@ -233,7 +242,7 @@ def _claim(folder, job):
             "JOB_FINISHED",
             "job {0} already ended on this node".format(job.id),
             "Nothing to do: write a new intent to run it again.",
-            partial={"node": make_report(folder, job.id)},
+            partial={"node": make_report(folder, job.id), "job": make_job_word(folder, job.id)},
         )
     if state["job"] != job.id or seen != job.epoch:
         others = [pair for pair in state["epochs"] if pair[0] != job.id][-_EPOCHS_KEPT:]

@@ -31,6 +31,22 @@ def take_lock(folder, job, *, wait, descriptor=None):
         os.close(descriptor)
 
 
+def read_holder(folder):
+    """The id of the job whose process holds the lock now, or None."""
+    try:
+        descriptor = os.open(os.path.join(folder, "lock"), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read_note(descriptor)[1]
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
 def _wait_for_lock(descriptor, path, wait):
     deadline = time.monotonic() + wait
     while True:
@@ -45,14 +61,19 @@ def _wait_for_lock(descriptor, path, wait):
 
 
 def _make_busy(descriptor, path, wait):
-    noted = os.pread(descriptor, 200, 0).decode("utf-8", "replace").split()
-    holder = [*noted, "?", "?", "?"][:3]
+    holder = _read_note(descriptor)
     return NodeError(
         "ANSIBLE_HOST_FAILED",
         "{0} is held by process {1} (job {2}, step {3}) for over {4:.0f} s".format(path, *holder, wait),
         "Let that step end; if nothing of Pressluft runs there, look at that process on the node.",
         retry=True,
     )
+
+
+def _read_note(descriptor):
+    """Process id, job id and step that the holder left in the file."""
+    noted = os.pread(descriptor, 200, 0).decode("utf-8", "replace").split()
+    return [*noted, "?", "?", "?"][:3]
 
 
 def _is_same_file(descriptor, path):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils import clock, durable_file
+from ansible_collections.pressluft.wordpress.plugins.module_utils.database import server_identity
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 
 _COMPARED = ("type", "root", "server", "database", "table_prefix")
-_SERVER_VARIABLES = ("server_uuid", "server_uid", "hostname", "datadir")
 RESERVED = "__pressluft"  # in the names of shadow databases and of those that keep old tables
 
 
@@ -20,7 +19,7 @@ def bind_identity(state_dir, folder, environment, conn):
 
     `conn` None compares all but the server. Raises `NodeError` `IDENTITY_MISMATCH` that names what differs.
     """
-    wanted = make_identity(environment, fetch_server_id(conn) if conn else None)
+    wanted = make_identity(environment, server_identity(conn) if conn else None)
     path = os.path.join(folder, "identity.json")
     bound = durable_file.read_json(path)
     if bound is not None:
@@ -45,23 +44,6 @@ def make_identity(environment, server):
         "database": environment.database,
         "table_prefix": environment.table_prefix,
     }
-
-
-def fetch_server_id(conn):
-    """A name for the database server that no other server has: its own unique id and its data folder."""
-    with conn.cursor() as cursor:
-        cursor.execute("SHOW GLOBAL VARIABLES WHERE Variable_name IN %s", (_SERVER_VARIABLES,))
-        found = {_text(row[0]): _text(row[1]) for row in map(_as_pair, cursor.fetchall())}
-    unique = found.get("server_uuid") or found.get("server_uid") or found.get("hostname", "")
-    return hashlib.sha256("{0}|{1}".format(unique, found.get("datadir", "")).encode("utf-8")).hexdigest()[:32]
-
-
-def _as_pair(row):
-    return list(row.values()) if isinstance(row, dict) else row
-
-
-def _text(value):
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _compare(environment, bound, wanted):

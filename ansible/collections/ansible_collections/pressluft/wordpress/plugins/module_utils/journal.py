@@ -65,9 +65,18 @@ class Journal:
         """Note where the cut-over stands; fields that are not named stay."""
         self._write(cut=dict(self._content["cut"], **fields))
 
-    def record_result(self, result):
-        """Note how the job ended on this node."""
-        self._write(result=result)
+    @property
+    def error(self):
+        """The `pressluft_error` that the job's last step ended with, or None."""
+        return self._content["error"]
+
+    def record_end(self, result, error=None):
+        """Note how the job ended on this node: what it returned and, if it failed, its `pressluft_error`."""
+        self._write(result=result, error=error)
+
+    def clear(self):
+        """Forget all steps: the job starts over, and nothing of it is left."""
+        self._write(steps=[], cut={}, result=None, error=None)
 
     def make_path(self, name):
         """The path of a file beside the journal; its folder exists after the first record."""
