@@ -3,7 +3,7 @@
 import re
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal, cast
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
@@ -17,6 +17,7 @@ from pydantic import (
     WithJsonSchema,
     field_validator,
 )
+from pydantic.config import JsonDict, JsonValue
 
 from schemas.model import (
     API_VERSION,
@@ -30,10 +31,10 @@ from schemas.model import (
     Name,
     RelativePath,
     Shape,
-    Whole,
     limit_duration,
     make_expectation,
     parse_iso,
+    parse_whole_number,
 )
 from schemas.state import EnvironmentType, OverwritePolicy, Preset
 
@@ -65,7 +66,9 @@ def read_off_as_none(value: object) -> object:
     return None if value == "off" else value
 
 
-OFF_JSON_SCHEMA = {"description": "`off` or null turns it off"}
+def allow_off(schema: JsonDict) -> None:
+    """Let the JSON Schema of a field take what `read_off_as_none` takes."""
+    cast("list[JsonValue]", schema["anyOf"]).append({"const": "off"})
 
 
 @lru_cache(maxsize=1)
@@ -81,7 +84,9 @@ def check_time_zone(value: str) -> str:
     return value
 
 
-TimeZone = Annotated[str, AfterValidator(check_time_zone)]
+TimeZone = Annotated[
+    str, AfterValidator(check_time_zone), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z]"})
+]
 
 
 class FreezeWindow(Model):
@@ -129,14 +134,23 @@ class Timeouts(Model):
     """How long each step of a job may take; never applied between the RENAME and the verdict."""
 
     drift_check: Duration = timedelta(minutes=30)
+    """Comparing production with the baseline, live checks of a promotion included."""
     backup: Duration = timedelta(hours=6)
+    """Taking a backup and reading it back."""
     backup_cleanup: Duration = timedelta(minutes=30)
+    """Forgetting and pruning expired backups."""
     stage: Duration = timedelta(hours=6)
+    """Preparing the new release and the shadow database."""
     cut_over: Duration = timedelta(minutes=30)
+    """Waiting for the moment of the RENAME."""
     health_check: Duration = timedelta(minutes=30)
+    """Waiting for a verdict on a release's health."""
     rollback: Duration = timedelta(minutes=30)
+    """Putting the previous release back."""
     refresh: Duration = timedelta(hours=6)
+    """Pulling production's data down."""
     restore: Duration = timedelta(hours=6)
+    """Putting a backup back."""
 
 
 class FleetSpec(Model):
@@ -147,7 +161,7 @@ class FleetSpec(Model):
     drift_check_max_age: Duration = timedelta(minutes=15)
     """How old a clean drift check may be for the drift gate."""
     drift_check_interval: Annotated[
-        Duration | None, BeforeValidator(read_off_as_none), Field(json_schema_extra=OFF_JSON_SCHEMA.copy)
+        Duration | None, BeforeValidator(read_off_as_none), Field(json_schema_extra=allow_off)
     ] = None
     """How often the reconciler checks by itself; commits only when a verdict changes."""
     overwrite_policy: OverwritePolicy = OverwritePolicy.BLOCK
@@ -167,7 +181,7 @@ class FleetSpec(Model):
     allowed_signers: Annotated[
         tuple[Line, ...] | None,
         BeforeValidator(read_off_as_none),
-        Field(json_schema_extra=OFF_JSON_SCHEMA.copy),
+        Field(json_schema_extra=allow_off),
     ] = None
     """Public SSH keys that may sign commits that bring intents; absent: signatures are not asked for."""
 
@@ -179,7 +193,7 @@ class NodeSpec(Model):
         str, Shape(r"[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?|::1", "a host name or an address")
     ]
     """Host name or address; `localhost` without a port is this machine, without SSH."""
-    port: Annotated[Whole, Field(ge=1, le=65535)] | None = None
+    port: Annotated[int, Field(ge=1, le=65535), BeforeValidator(parse_whole_number)] | None = None
     """SSH port, 22 if absent."""
     user: Annotated[str, Shape(r"[a-z_][a-z0-9_-]{0,31}", "a user name of the node")] = "root"
     """Whom to log in as."""
@@ -302,7 +316,9 @@ def check_url(value: str) -> str:
     return value
 
 
-Url = Annotated[str, AfterValidator(check_url)]
+Url = Annotated[
+    str, AfterValidator(check_url), WithJsonSchema({"type": "string", "pattern": "^https?://[^?#]*[^/?#]$"})
+]
 
 
 class EnvironmentSpec(Model):
@@ -371,7 +387,6 @@ class EnvironmentSpec(Model):
 class Fleet(Model):
     """`pressluft.yaml`."""
 
-    default_path: ClassVar[str] = "pressluft.yaml"
     api_version: Literal["pressluft/v1"] = Field(default=API_VERSION, alias="apiVersion")
     kind: Literal["Fleet"] = "Fleet"
     metadata: Metadata
@@ -403,6 +418,14 @@ class Environment(Model):
     kind: Literal["Environment"] = "Environment"
     metadata: IdentifiedMetadata
     spec: EnvironmentSpec
+
+    @field_validator("spec")
+    @classmethod
+    def check_source_is_another(cls, value: EnvironmentSpec, info: ValidationInfo) -> EnvironmentSpec:
+        """Nothing is cloned from itself."""
+        if "metadata" in info.data and value.source == info.data["metadata"].name:
+            raise make_expectation("spec.source to be another environment")
+        return value
 
 
 FleetDocument = Fleet | Node | Site | Environment

@@ -119,8 +119,7 @@ def parse_whole_number(value: object) -> object:
 
 
 Flag = Annotated[bool, BeforeValidator(parse_flag)]
-Whole = Annotated[int, BeforeValidator(parse_whole_number)]
-Count = Annotated[int, BeforeValidator(parse_whole_number), Field(ge=0)]
+Count = Annotated[int, Field(ge=0), BeforeValidator(parse_whole_number)]
 
 DURATION_PATTERN: Final = (
     r"(?=.)((?P<w>\d{1,6})w)?((?P<d>\d{1,6})d)?((?P<h>\d{1,6})h)?((?P<m>\d{1,6})m)?((?P<s>\d{1,9})s)?"
@@ -267,8 +266,14 @@ def is_printable(value: str) -> bool:
     return re.fullmatch(rf"[^\n{UNREADABLE}\ud800-\udfff]{{1,1024}}", value) is not None
 
 
-AbsolutePath = Annotated[str, AfterValidator(check_absolute_path)]
-RelativePath = Annotated[str, AfterValidator(check_relative_path)]
+AbsolutePath = Annotated[
+    str, AfterValidator(check_absolute_path), WithJsonSchema({"type": "string", "pattern": "^(/[^/]+)+$"})
+]
+RelativePath = Annotated[
+    str,
+    AfterValidator(check_relative_path),
+    WithJsonSchema({"type": "string", "pattern": "^[^/]+(/[^/]+)*$"}),
+]
 
 
 class Metadata(Model):
