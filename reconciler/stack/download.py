@@ -40,21 +40,33 @@ class WordPress:
         raise StackError(f"{self.tree} holds no WordPress; delete it and run `make packages`")
 
 
+def find_wordpress() -> WordPress | None:
+    """Return the WordPress that was fetched before, the one with WP-CLI first, or None. Asks no network."""
+    cache = find_cache_folder()
+    if (cache / _NPM_KEY).is_dir():
+        return WordPress(tree=cache / _NPM_KEY / "wordpress", cli=cache / _NPM_KEY / "wp-cli.phar")
+    if (cache / _APT_KEY).is_dir():
+        return WordPress(tree=cache / _APT_KEY / "wordpress", cli=None)
+    return None
+
+
 def fetch_wordpress(report: Report) -> WordPress:
-    """Return the cached WordPress, downloading it first if need be; raise StackError when no source works."""
-    if not (find_cache_folder() / _NPM_KEY).is_dir():
-        report(f"fetching WordPress and WP-CLI ({_NPM_PACKAGE}, 67 MB)")
+    """Return WordPress with WP-CLI, downloaded if need be, else Debian's; raise StackError if neither is there."""
+    found = find_wordpress()
+    if found is not None and found.cli is not None:
+        return found
+    report(f"fetching WordPress and WP-CLI ({_NPM_PACKAGE}, 67 MB)")
     try:
         folder = fetch_cached(_NPM_KEY, _download_from_npm)
     except StackError as error:
         report(f"npm: {error}")
         report("falling back to Debian's WordPress, without WP-CLI")
-        return WordPress(tree=fetch_cached(_APT_KEY, _download_from_debian) / "wordpress", cli=None)
+        return found or WordPress(tree=fetch_cached(_APT_KEY, _download_from_debian) / "wordpress", cli=None)
     return WordPress(tree=folder / "wordpress", cli=folder / "wp-cli.phar")
 
 
 def _download_from_npm(folder: Path) -> None:
-    run_command(["npm", "pack", _NPM_PACKAGE, "--silent"], cwd=folder, timeout=900)
+    run_command(["npm", "pack", _NPM_PACKAGE, "--loglevel=error"], cwd=folder, timeout=900)
     archive = next(folder.glob("*.tgz"))
     wanted = [f"{_IN_PACKAGE}/latest/wordpress", f"{_IN_PACKAGE}/wp-cli/wp-cli.phar"]
     run_command(["tar", "-xzf", archive, "-C", folder, "--no-same-owner", *wanted], timeout=300)

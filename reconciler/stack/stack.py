@@ -11,7 +11,7 @@ from typing import IO, Self
 
 from reconciler.stack.account import check_reachable, make_folder
 from reconciler.stack.command import Report, StackError
-from reconciler.stack.download import WordPress, fetch_wordpress
+from reconciler.stack.download import WordPress, fetch_wordpress, find_wordpress
 from reconciler.stack.mariadb import MariaDB
 from reconciler.stack.nginx import Nginx
 from reconciler.stack.packages import install_packages
@@ -66,7 +66,7 @@ class Stack:
     def wordpress(self) -> WordPress:
         """The WordPress that sites are made of; fetched at the first use."""
         if self._wordpress is None:
-            self._wordpress = fetch_wordpress(self.report)
+            self._wordpress = find_wordpress() or fetch_wordpress(self.report)
         return self._wordpress
 
     def start(self) -> None:
