@@ -13,25 +13,26 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue
 
+from schemas.state import ErrorCode
+
 MAX_MESSAGE_BYTES = 10 * 1024
 """spec §5: `error_message` goes into git for ever."""
 
-_RC_UNREACHABLE = 4
-_RC_SYNTAX = 5
-_CODES: Mapping[int, tuple[str, bool]] = {
-    1: ("ANSIBLE_PLAY_ERROR", True),
-    2: ("ANSIBLE_HOST_FAILED", True),
-    _RC_UNREACHABLE: ("ANSIBLE_HOST_UNREACHABLE", True),
-    _RC_SYNTAX: ("ANSIBLE_SYNTAX_ERROR", False),
-    250: ("ANSIBLE_UNEXPECTED_ERROR", False),
+_RC_FAILED, _RC_UNREACHABLE, _RC_SYNTAX = 2, 4, 5
+_CODES: Mapping[int | None, tuple[ErrorCode, bool]] = {
+    1: (ErrorCode.ANSIBLE_PLAY_ERROR, True),
+    _RC_FAILED: (ErrorCode.ANSIBLE_HOST_FAILED, True),
+    _RC_UNREACHABLE: (ErrorCode.ANSIBLE_HOST_UNREACHABLE, True),
+    _RC_SYNTAX: (ErrorCode.ANSIBLE_SYNTAX_ERROR, False),
+    250: (ErrorCode.ANSIBLE_UNEXPECTED_ERROR, False),
 }
-_EXPLANATIONS: Mapping[str, str] = {
-    "ANSIBLE_PLAY_ERROR": "Ansible could not load the playbook or something it imports",
-    "ANSIBLE_HOST_FAILED": "A task failed on the node",
-    "ANSIBLE_HOST_UNREACHABLE": "The node could not be reached",
-    "ANSIBLE_SYNTAX_ERROR": "Ansible could not read the playbook, the inventory or its settings",
-    "ANSIBLE_UNEXPECTED_ERROR": "Ansible itself broke",
-    "ANSIBLE_UNKNOWN_EXIT": "Ansible ended in a way that says nothing about the node",
+_EXPLANATIONS: Mapping[ErrorCode, str] = {
+    ErrorCode.ANSIBLE_PLAY_ERROR: "Ansible could not load the playbook or something it imports",
+    ErrorCode.ANSIBLE_HOST_FAILED: "A task failed on the node",
+    ErrorCode.ANSIBLE_HOST_UNREACHABLE: "The node could not be reached",
+    ErrorCode.ANSIBLE_SYNTAX_ERROR: "Ansible could not read the playbook, the inventory or its settings",
+    ErrorCode.ANSIBLE_UNEXPECTED_ERROR: "Ansible itself broke",
+    ErrorCode.ANSIBLE_UNKNOWN_EXIT: "Ansible ended in a way that says nothing about the node",
 }
 _HINT = "the controller's log of this run holds Ansible's own output"
 
@@ -59,25 +60,29 @@ class PlaySummary:
 
 @dataclass(frozen=True, slots=True)
 class PlayVerdict:
-    """How a run ended. `rc` is told apart: 4 is an unreachable host, 5 whatever could not be parsed."""
+    """How a run ended; `code` is None only if it succeeded.
 
-    succeeded: bool
+    `rc` is told apart: 4 is an unreachable host, 5 whatever could not be parsed.
+    """
+
     rc: int | None
     code: str | None = None
     message: str = ""
     retry: bool | None = None
 
 
-def classify_rc(rc: int | None, *, unreachable: bool = True, timed_out: bool = False) -> tuple[str, bool]:
+def classify_rc(
+    rc: int | None, *, unreachable: bool = True, timed_out: bool = False
+) -> tuple[ErrorCode, bool]:
     """Return the error code (spec §5) and whether it may be retried.
 
     `rc` is None when a signal ended the run. `unreachable=False` says that no host was reported unreachable,
     so that 4 is the parser's; the rc of a `RunOutcome` is told apart already.
     """
     if timed_out:
-        return "ANSIBLE_TIMEOUT", True
+        return ErrorCode.ANSIBLE_TIMEOUT, True
     told_apart = find_exit_code(rc, unreachable=unreachable)
-    return _CODES.get(-1 if told_apart is None else told_apart, ("ANSIBLE_UNKNOWN_EXIT", False))
+    return _CODES.get(told_apart, (ErrorCode.ANSIBLE_UNKNOWN_EXIT, False))
 
 
 def find_exit_code(rc: int | None, *, unreachable: bool) -> int | None:
@@ -119,14 +124,15 @@ def find_progress(event: Event) -> Sequence[str]:
 def judge_play(summary: PlaySummary, *, host: str, rc: int | None) -> PlayVerdict:
     """Decide how a run ended: it succeeded if its exit code, its statistics and its host all say so."""
     if rc == 0 and _is_clean(summary.stats or {}, host):
-        return PlayVerdict(succeeded=True, rc=0)
+        return PlayVerdict(rc=0)
     told_apart = find_exit_code(rc, unreachable=summary.unreachable is not None)
-    failure = _find_cause(summary)
-    if failure is not None:
-        return PlayVerdict(
-            succeeded=False, rc=told_apart, code=failure.code, message=failure.message, retry=failure.retry
-        )
-    return PlayVerdict(succeeded=False, rc=told_apart, message=_explain(summary, rc=told_apart, host=host))
+    code, retry = classify_rc(told_apart)
+    failure = _find_cause(summary) if told_apart == _RC_FAILED else None
+    if failure is None:
+        return PlayVerdict(told_apart, code, _explain(summary, rc=told_apart, host=host), retry)
+    if failure.code is None:
+        return PlayVerdict(told_apart, code, failure.message, retry)
+    return PlayVerdict(told_apart, failure.code, failure.message, failure.retry)
 
 
 def clip_message(text: str) -> str:
@@ -155,12 +161,13 @@ def _find_cause(summary: PlaySummary) -> TaskFailure | None:
 
 
 def _explain(summary: PlaySummary, *, rc: int | None, host: str) -> str:
-    if summary.unreachable is not None:
-        return clip_message(f"{_EXPLANATIONS['ANSIBLE_HOST_UNREACHABLE']}: {summary.unreachable}")
+    if rc == _RC_UNREACHABLE:
+        reached = _EXPLANATIONS[ErrorCode.ANSIBLE_HOST_UNREACHABLE]
+        return clip_message(f"{reached}: {summary.unreachable}")
     if rc == 0:
         return f"The playbook ended without having done anything on {host}; {_HINT}."
     code, _ = classify_rc(rc)
-    ending = "was ended by a signal" if rc is None else f"exit code {rc}"
+    ending = "ended by a signal" if rc is None else f"exit code {rc}"
     return f"{_EXPLANATIONS[code]} ({ending}); {_HINT}."
 
 

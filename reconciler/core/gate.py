@@ -252,18 +252,32 @@ def find_policy_unmet(parties: Parties, world: World) -> Iterator[Blocked]:
 
 
 def find_unmet_at_request(parties: Parties, world: World, *, takes_backup: bool) -> tuple[Blocked, ...]:
-    """All gates that can be judged from git when a promotion or rollback is asked for, shut ones only."""
-    records = [
-        record for env in parties.environments if (record := world.status.environments.get(env.metadata.id))
-    ]
-    found = [*find_policy_unmet(parties, world), *present(find_inactive(records))]
+    """All gates of a promotion that can be judged from git when it is asked for, shut ones only."""
+    backup = () if takes_backup else find_backup_unmet(parties, world)
+    return (*find_policy_unmet(parties, world), *find_inactive_parties(parties, world), *backup)
+
+
+def find_unmet_rollback(parties: Parties, world: World) -> tuple[Blocked, ...]:
+    """The gates of a rollback: neither stop nor freeze, since it is the way back (spec.md §6)."""
+    return (*find_inactive_parties(parties, world), *find_backup_unmet(parties, world))
+
+
+def find_inactive_parties(parties: Parties, world: World) -> tuple[Blocked, ...]:
+    """The gate of environments that are busy or failed."""
+    known = world.status.environments
+    records = [known[env.metadata.id] for env in parties.environments if env.metadata.id in known]
+    return tuple(present(find_inactive(records)))
+
+
+def find_backup_unmet(parties: Parties, world: World) -> tuple[Blocked, ...]:
+    """The backup gate, as far as git can tell."""
     target = world.status.environments.get(parties.environment.metadata.id)
-    if not takes_backup and target is not None:
-        max_age = world.fleet.fleet.spec.backup_max_age
-        found += present(
-            find_stale_backup(world.status.backups, target=target, now=world.now, max_age=max_age)
-        )
-    return tuple(found)
+    if target is None:
+        return ()
+    max_age = world.fleet.fleet.spec.backup_max_age
+    return tuple(
+        present(find_stale_backup(world.status.backups, target=target, now=world.now, max_age=max_age))
+    )
 
 
 def present(*found: Blocked | None) -> Iterator[Blocked]:
