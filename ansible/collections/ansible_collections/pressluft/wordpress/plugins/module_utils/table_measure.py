@@ -1,0 +1,73 @@
+"""Measures a site's tables: one digest over what a table is and what it holds."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional
+
+from ansible_collections.pressluft.wordpress.plugins.module_utils.database import (
+    DatabaseError,
+    TableInfo,
+    find_tables,
+    hold_snapshot,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import Environment
+from ansible_collections.pressluft.wordpress.plugins.module_utils.localise import read_row_hashes
+from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import ABSENT, Measure
+from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_digest import read_schema
+from ansible_collections.pressluft.wordpress.plugins.module_utils.table_digest import digest_table
+
+if TYPE_CHECKING:
+    from pymysql.connections import Connection
+
+
+def measure_tables(
+    connection: Connection[Any],
+    environment: Environment,
+    names: Optional[Iterable[str]] = None,
+    *,
+    rows_kept: int = 0,
+) -> Dict[str, Measure]:
+    """Measure tables and views by their names without prefix; all of the site's (with `options`) when None.
+
+    Within an open snapshot all are of one moment, else each is consistent in itself. A name that is no table is
+    `ABSENT`; one that cannot be read is so marked, and the rest goes on. The evidence holds the schema's text,
+    the chunks and, for tables of up to `rows_kept` rows, each row's hash. Raises DatabaseError only when the
+    tables cannot even be listed.
+    """
+    tables = find_tables(connection, environment.database, environment.table_prefix)
+    wanted = list(tables) if names is None else list(names)
+    return {
+        name: _measure_table(connection, environment, tables[name], rows_kept) if name in tables else ABSENT
+        for name in wanted
+    }
+
+
+def digest_schema_and_rows(schema: str, rows: str) -> str:
+    """Return the digest of a table as a resource (`sha256:<hex>`) from those of its schema and its rows."""
+    return "sha256:%s" % hashlib.sha256(("%s\n%s" % (schema, rows)).encode()).hexdigest()
+
+
+def _measure_table(
+    connection: Connection[Any], environment: Environment, info: TableInfo, rows_kept: int
+) -> Measure:
+    database, prefix = environment.database, environment.table_prefix
+    try:
+        with hold_snapshot(connection):
+            schema = read_schema(connection, database, info.name, prefix=prefix)
+            if schema.is_view:  # what it shows is measured where it lies
+                digest = digest_schema_and_rows(schema.digest, "view")
+                return Measure(digest, evidence={"schema": schema.text, "chunks": [], "rows": {}})
+            rows = digest_table(connection, database, info.name)
+            # A definition that changed between the two would belong to other rows.
+            if read_schema(connection, database, info.name, prefix=prefix) != schema:
+                return Measure(None, unreadable="%s was altered while it was read" % info.name)
+            kept = rows.rows <= rows_kept
+            evidence = {
+                "schema": schema.text,
+                "chunks": [list(chunk) for chunk in rows.chunks],
+                "rows": read_row_hashes(connection, database, info.name) if kept else {},
+            }
+    except DatabaseError as error:
+        return Measure(None, unreadable=error.message)
+    return Measure(digest_schema_and_rows(schema.digest, rows.digest), evidence=evidence)
