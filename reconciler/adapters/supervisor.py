@@ -39,6 +39,7 @@ from reconciler.adapters.run_folder import RunFolder, RunSheet
 from reconciler.core.ansible_result import (
     Event,
     PlaySummary,
+    classify_rc,
     find_progress,
     fold_event,
     judge_play,
@@ -186,7 +187,7 @@ def make_own_outcome(summary: PlaySummary, *, host: str, rc: int | None) -> RunO
     """Return the outcome of a playbook that came to its own end."""
     verdict = judge_play(summary, host=host, rc=rc)
     return RunOutcome(
-        state=RunState.SUCCEEDED if verdict.succeeded else RunState.FAILED,
+        state=RunState.FAILED if verdict.code else RunState.SUCCEEDED,
         result=summary.result,
         rc=verdict.rc,
         code=verdict.code,
@@ -197,13 +198,15 @@ def make_own_outcome(summary: PlaySummary, *, host: str, rc: int | None) -> RunO
 
 def make_stopped_outcome(summary: PlaySummary, *, stop: Stop, is_gone: bool) -> RunOutcome:
     """Return the outcome of a run that was stopped; `is_gone` says that nothing of it is left."""
-    states = {Stop.REQUESTED: RunState.CANCELLED, Stop.TIMED_OUT: RunState.FAILED}
-    return RunOutcome(
-        state=states.get(stop, RunState.LOST) if is_gone else RunState.LOST,
-        result=summary.result,
-        message=f"The run was stopped: {stop}.",
-        timed_out=stop is Stop.TIMED_OUT,
-    )
+    message = f"The run was stopped: {stop}."
+    if stop is Stop.REQUESTED and is_gone:
+        return RunOutcome(state=RunState.CANCELLED, result=summary.result, message=message)
+    if stop is Stop.TIMED_OUT and is_gone:
+        code, retry = classify_rc(None, timed_out=True)
+        return RunOutcome(
+            RunState.FAILED, summary.result, code=code, message=message, retry=retry, timed_out=True
+        )
+    return RunOutcome(state=RunState.LOST, result=summary.result, message=message)
 
 
 def _run_playbook(sheet: RunSheet, recorder: EventRecorder) -> int | None:
