@@ -62,6 +62,7 @@ class StatusView:
     commit: str | None
     jobs: Mapping[UUID, JobRecord] = field(default_factory=dict)
     ended: frozenset[UUID] = frozenset()
+    ended_by_site: Mapping[str, tuple[UUID, ...]] = field(default_factory=dict)
     environments: Mapping[UUID, EnvironmentRecord] = field(default_factory=dict)
     sites: Mapping[UUID, SiteRecord] = field(default_factory=dict)
     backups: tuple[BackupRecord, ...] = ()

@@ -1,0 +1,254 @@
+"""Reading the fleet at a commit. Trees are content-addressed, so what was parsed once is never parsed again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+from uuid import UUID
+
+from reconciler.core.world import FleetView, IntentFile, SiteView, StatusView
+from reconciler.ports import Entry, EntryKind, FleetRepo, Folder
+from schemas.document import DocumentInvalid, read_fleet_file, read_intent, read_status
+from schemas.fleet import Environment, Fleet, FleetDocument, Node, Site
+from schemas.intent import Intent
+from schemas.model import Metadata
+from schemas.status import (
+    BackupRecord,
+    DriftCheckRecord,
+    EnvironmentRecord,
+    JobRecord,
+    SiteRecord,
+    StatusRecord,
+)
+
+DEFAULT_FLEET = Fleet(metadata=Metadata(name="pressluft"))
+RECORD_LIMIT = 4 * 1024 * 1024 + 1
+ENDED_LIMIT = 1 << 30
+NO_FOLDER = Folder("", ())
+DocumentT = TypeVar("DocumentT", Fleet, Node, Site, Environment)
+RecordT = TypeVar("RecordT", JobRecord, EnvironmentRecord, SiteRecord, BackupRecord, DriftCheckRecord)
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, slots=True)
+class SiteStatus:
+    """One site's part of `status/`, as far as the reconciler needs it."""
+
+    jobs: tuple[JobRecord, ...]
+    ended: tuple[UUID, ...]
+    environments: tuple[EnvironmentRecord, ...]
+    site: SiteRecord | None
+    backups: tuple[BackupRecord, ...]
+    drift_checks: tuple[DriftCheckRecord, ...]
+
+
+@dataclass
+class Observer:
+    """Reads one repo; keeps what it parsed by blob and subtree id."""
+
+    repo: FleetRepo
+    _documents: dict[tuple[str, str], FleetDocument | str] = field(default_factory=dict)
+    _intents: dict[tuple[str, str], IntentFile] = field(default_factory=dict)
+    _records: dict[str, StatusRecord] = field(default_factory=dict)
+    _sites: dict[tuple[str, str], SiteStatus] = field(default_factory=dict)
+
+    def read_fleet(self, commit: str) -> FleetView:
+        """Read everything people wrote, at one commit. What is broken is named in `broken`, not raised."""
+        broken: dict[str, str] = {}
+        fleet = self._read_one(commit, "pressluft.yaml", Fleet, broken) or DEFAULT_FLEET
+        nodes = dict(self._read_many(commit, "nodes", Node, broken))
+        sites = {
+            name: SiteView(
+                name=name,
+                document=self._read_one(commit, f"sites/{name}/site.yaml", Site, broken),
+                environments=dict(self._read_many(commit, f"sites/{name}/environments", Environment, broken)),
+            )
+            for name in self._list_folders(commit, "sites")
+        }
+        return FleetView(commit, fleet, nodes, sites, tuple(self._list_intents(commit)), broken)
+
+    def _read_one(
+        self, commit: str, path: str, model: type[DocumentT], broken: dict[str, str]
+    ) -> DocumentT | None:
+        folder, _, name = path.rpartition("/")
+        entry = find_entry(self._folder(commit, folder), name)
+        return self._read_document(entry, path, model, broken) if entry else None
+
+    def _read_many(
+        self, commit: str, path: str, model: type[DocumentT], broken: dict[str, str]
+    ) -> Iterator[tuple[str, DocumentT]]:
+        for entry in self._folder(commit, path).entries:
+            if entry.name.endswith(".yaml"):
+                document = self._read_document(entry, f"{path}/{entry.name}", model, broken)
+                if document is not None:
+                    yield entry.name.removesuffix(".yaml"), document
+
+    def _read_document(
+        self, entry: Entry, path: str, model: type[DocumentT], broken: dict[str, str]
+    ) -> DocumentT | None:
+        if entry.kind is not EntryKind.FILE:
+            broken[path] = f"{path}: expected a plain file, not a link, a folder or a submodule"
+            return None
+        key = (path, entry.oid)
+        if key not in self._documents:
+            self._documents[key] = attempt(lambda: read_fleet_file(self.repo.read_blob(entry.oid), path=path))
+        found = self._documents[key]
+        if isinstance(found, model):
+            return found
+        broken[path] = str(found) if isinstance(found, str) else f"{path}: expected kind {model.__name__}"
+        return None
+
+    def _list_intents(self, commit: str) -> Iterator[IntentFile]:
+        for site in self._list_folders(commit, "intents"):
+            for entry in self._folder(commit, f"intents/{site}").entries:
+                path = f"intents/{site}/{entry.name}"
+                if entry.kind is not EntryKind.FILE:
+                    reason = f"{path}: expected a plain file, not a link, a folder or a submodule"
+                    yield IntentFile(path, site, entry.oid, None, reason)
+                elif entry.name.endswith((".yaml", ".yml")):
+                    yield self._read_intent_file(path, site, entry.oid)
+
+    def _read_intent_file(self, path: str, site: str, oid: str) -> IntentFile:
+        key = (path, oid)
+        if key not in self._intents:
+            found = attempt(lambda: read_intent(self.repo.read_blob(oid), path=path))
+            self._intents[key] = (
+                IntentFile(path, site, oid, None, found)
+                if isinstance(found, str)
+                else IntentFile(path, site, oid, found)
+            )
+        return self._intents[key]
+
+    def read_intents(self, status: StatusView) -> Mapping[UUID, Intent]:
+        """Read the admitted version of each open job's intent, by the blob that was admitted."""
+        found: dict[UUID, Intent] = {}
+        for job in status.jobs.values():
+            if job.intent_blob_id is None or job.intent_path is None:
+                continue
+            file = self._read_intent_file(job.intent_path, job.site, job.intent_blob_id)
+            if file.intent is not None:
+                found[job.id] = file.intent
+        return found
+
+    def read_status(self, commit: str | None) -> StatusView:
+        """Read what the reconciler wrote and still needs, at one commit."""
+        if commit is None:
+            return StatusView(None)
+        by_site = {
+            entry.name: self._read_site_status(commit, entry)
+            for entry in self._folder(commit, "status").entries
+            if entry.kind is EntryKind.FOLDER
+        }
+        parts = tuple(by_site.values())
+        checks = sorted((check for part in parts for check in part.drift_checks), key=lambda c: c.checked_at)
+        return StatusView(
+            commit,
+            jobs={job.id: job for part in parts for job in part.jobs},
+            ended=frozenset(job_id for part in parts for job_id in part.ended),
+            ended_by_site={name: part.ended for name, part in by_site.items()},
+            environments={env.id: env for part in parts for env in part.environments},
+            sites={part.site.id: part.site for part in parts if part.site},
+            backups=tuple(backup for part in parts for backup in part.backups),
+            drift_checks={check.source_environment_id: check for check in checks},
+        )
+
+    def _read_site_status(self, commit: str, entry: Entry) -> SiteStatus:
+        key = (entry.name, entry.oid)
+        if key not in self._sites:
+            self._sites[key] = self._parse_site_status(commit, entry.name)
+        return self._sites[key]
+
+    def _parse_site_status(self, commit: str, site: str) -> SiteStatus:
+        root = f"status/{site}"
+        ended = self._read_ended(commit, root)
+        environments = tuple(self._read_records(commit, f"{root}/environments", EnvironmentRecord))
+        latest = {env.last_drift_check_id for env in environments}
+        return SiteStatus(
+            jobs=tuple(self._read_monthly(commit, f"{root}/jobs", JobRecord, skip=frozenset(ended))),
+            ended=ended,
+            environments=environments,
+            site=next(self._read_records(commit, root, SiteRecord), None),
+            backups=tuple(self._read_monthly(commit, f"{root}/backups", BackupRecord)),
+            drift_checks=tuple(
+                self._read_monthly(commit, f"{root}/drift-checks", DriftCheckRecord, only=latest)
+            ),
+        )
+
+    def _read_ended(self, commit: str, root: str) -> tuple[UUID, ...]:
+        entry = find_entry(self._folder(commit, root), "ended.txt")
+        text = self.repo.read_blob(entry.oid, limit=ENDED_LIMIT).decode() if entry else ""
+        return tuple(UUID(line) for line in text.split())
+
+    def read_jobs(self, commit: str | None, site: str) -> Iterator[JobRecord]:
+        """Read every job of a site that has a record, ended ones included, in no order."""
+        if commit is not None:
+            yield from self._read_monthly(commit, f"status/{site}/jobs", JobRecord)
+
+    def read_drift_checks(self, commit: str | None, site: str) -> Iterator[DriftCheckRecord]:
+        """Read every drift check of a site, in no order."""
+        if commit is not None:
+            yield from self._read_monthly(commit, f"status/{site}/drift-checks", DriftCheckRecord)
+
+    def _read_monthly(
+        self,
+        commit: str,
+        path: str,
+        model: type[RecordT],
+        *,
+        skip: frozenset[UUID] = frozenset(),
+        only: set[UUID | None] | None = None,
+    ) -> Iterator[RecordT]:
+        for month in self._list_folders(commit, path):
+            for entry in self._folder(commit, f"{path}/{month}").entries:
+                record_id = parse_record_id(entry.name)
+                if record_id is None or record_id in skip or (only is not None and record_id not in only):
+                    continue
+                yield from self._read_record(entry, f"{path}/{month}/{entry.name}", model)
+
+    def _read_records(self, commit: str, path: str, model: type[RecordT]) -> Iterator[RecordT]:
+        for entry in self._folder(commit, path).entries:
+            if entry.name.endswith(".yaml"):
+                yield from self._read_record(entry, f"{path}/{entry.name}", model)
+
+    def _read_record(self, entry: Entry, path: str, model: type[RecordT]) -> Iterator[RecordT]:
+        """Yield one record, or nothing where the file is not what we wrote: it then says nothing."""
+        if entry.kind is not EntryKind.FILE:
+            return
+        if entry.oid not in self._records:
+            try:
+                self._records[entry.oid] = read_status(
+                    self.repo.read_blob(entry.oid, limit=RECORD_LIMIT), path=path
+                )
+            except DocumentInvalid:
+                return
+        record = self._records[entry.oid]
+        if isinstance(record, model):
+            yield record
+
+    def _folder(self, commit: str, path: str) -> Folder:
+        return self.repo.read_folder(commit, path) or NO_FOLDER
+
+    def _list_folders(self, commit: str, path: str) -> Iterator[str]:
+        return (entry.name for entry in self._folder(commit, path).entries if entry.kind is EntryKind.FOLDER)
+
+
+def find_entry(folder: Folder, name: str) -> Entry | None:
+    """Find a name in a folder."""
+    return next((entry for entry in folder.entries if entry.name == name), None)
+
+
+def attempt(read: Callable[[], ResultT]) -> ResultT | str:
+    """Return what was read, or the words of why it could not be."""
+    try:
+        return read()
+    except DocumentInvalid as error:
+        return str(error)
+
+
+def parse_record_id(name: str) -> UUID | None:
+    """Return the id that a record's file is named after."""
+    try:
+        return UUID(name.removesuffix(".yaml"))
+    except ValueError:
+        return None

@@ -1,0 +1,183 @@
+"""One idempotent pass: observe, plan, apply, record. Read this first.
+
+    observe   look where the branches stand, read the fleet and the status there, ask the runner about our runs
+    plan      decide everything from that alone (`core.planner`), as immutable data
+    apply     commit and push what changed: this push is the lock; a lost race throws the whole plan away
+    record    only then start the runs that the plan ordered, and forget those of jobs that ended
+
+A pass may be repeated, interrupted or run twice at any point: whatever it did not finish is seen and planned
+again. A wake-up carries no input: it only says *look again*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from reconciler.core.planner import Plan, make_plan
+from reconciler.core.story import make_message
+from reconciler.core.variables import NodeFolders
+from reconciler.core.world import StatusView, World
+from reconciler.errors import TipMoved
+from reconciler.observe import Observer
+from reconciler.ports import Branch, Clock, FleetRepo, PlaybookRunner, RunOutcome, Tip
+from schemas.document import dump
+from schemas.state import JobStatus
+from schemas.status import JobRecord, StatusRecord, make_record_path
+
+MOST_REFUSALS = 10  # design §2: claims give up after 10 refusals and stay queued
+ENDED_FILE = "status/{site}/ended.txt"
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciler:
+    """The ports a pass acts through, and who it is."""
+
+    repo: FleetRepo
+    runner: PlaybookRunner
+    clock: Clock
+    observer: Observer
+    worker: str
+    max_jobs: int
+    folders: NodeFolders
+    on_step: Callable[[str], None] = lambda _: None
+    """Called with the name of each durable boundary, so that tests can break a pass there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one pass observed."""
+
+    tip: Tip
+    world: World
+
+
+@dataclass(frozen=True, slots=True)
+class PassReport:
+    """What one pass did: whether anything changed, and whether any job is still open."""
+
+    changed: bool
+    running: int
+    queued: int
+
+
+def run_pass(reconciler: Reconciler) -> PassReport:
+    """Run passes until one finds nothing to change. Raises `Transient` or `RepoUnusable` from the repo."""
+    changed = False
+    refusals = 0
+    while True:
+        look = observe(reconciler)
+        if look is None:
+            return PassReport(changed=changed, running=0, queued=0)
+        plan = make_plan(
+            look.world, reconciler.observer.read_intents(look.world.status), folders=reconciler.folders
+        )
+        try:
+            apply(reconciler, plan, look)
+        except TipMoved:
+            refusals += 1
+            if refusals >= MOST_REFUSALS:
+                log.warning("gave up after lost races; will look again", refusals=refusals)
+                return make_report(look, changed=changed)
+            continue
+        record(reconciler, plan)
+        if plan.is_empty and not plan.runs:
+            return make_report(look, changed=changed)
+        changed = True
+
+
+def make_report(look: Look, *, changed: bool) -> PassReport:
+    """Count what is open after the last look."""
+    statuses = [job.status for job in look.world.status.jobs.values()]
+    return PassReport(
+        changed=changed,
+        running=statuses.count(JobStatus.RUNNING),
+        queued=statuses.count(JobStatus.QUEUED),
+    )
+
+
+def observe(reconciler: Reconciler) -> Look | None:
+    """Look at everything; `None` while nobody has committed anything yet."""
+    tip = reconciler.repo.fetch()
+    if tip.intents is None:
+        return None
+    status = reconciler.observer.read_status(tip.status)
+    world = World(
+        fleet=reconciler.observer.read_fleet(tip.intents),
+        status=status,
+        outcomes=fetch_outcomes(reconciler, status),
+        now=reconciler.clock.now(),
+        worker=reconciler.worker,
+        max_jobs=reconciler.max_jobs,
+    )
+    return Look(tip, world)
+
+
+def fetch_outcomes(reconciler: Reconciler, status: StatusView) -> Mapping[UUID, Mapping[str, RunOutcome]]:
+    """Ask the runner about the runs of each job this worker holds, at the job's present epoch."""
+    return {
+        job.id: {
+            key.rsplit(".", 1)[-1]: reconciler.runner.outcome(key)
+            for key in reconciler.runner.find(job.id, job.epoch)
+        }
+        for job in status.jobs.values()
+        if job.status is JobStatus.RUNNING and job.locked_by == reconciler.worker
+    }
+
+
+def apply(reconciler: Reconciler, plan: Plan, look: Look) -> None:
+    """Commit and push all that the plan changes, as one commit. Raises `TipMoved` if somebody was faster."""
+    if plan.is_empty:
+        return
+    reconciler.on_step("before push")
+    changes = dict(make_changes(plan, look.world.status))
+    commit = reconciler.repo.push_changes(
+        Branch.STATUS, expected=look.tip.status, changes=changes, message=make_message(plan.story)
+    )
+    reconciler.on_step("after push")
+    for line in plan.story:
+        job = line.job
+        log.info(line.text, job=str(job.id) if job else None, site=job.site if job else None, commit=commit)
+
+
+def make_changes(plan: Plan, status: StatusView) -> Iterator[tuple[str, bytes]]:
+    """Make the files of a plan: records, and the growing lists of ended jobs."""
+    records: list[tuple[str, StatusRecord]] = [
+        *((job.site, job) for job in plan.jobs.values()),
+        *plan.environments.values(),
+        *((site.name, site) for site in plan.sites.values()),
+        *plan.records,
+    ]
+    for site, record in records:
+        yield make_record_path(record, site=site), dump(record)
+    for site in sorted({job.site for job in plan.ended}):
+        yield ENDED_FILE.format(site=site), make_ended_list(site, plan, status)
+
+
+def make_ended_list(site: str, plan: Plan, status: StatusView) -> bytes:
+    """Add the jobs that end now to the site's list, which never gets shorter (spec.md §1)."""
+    ended = [*status.ended_by_site.get(site, ()), *(job.id for job in plan.ended if job.site == site)]
+    return "".join(f"{job_id}\n" for job_id in dict.fromkeys(ended)).encode()
+
+
+def record(reconciler: Reconciler, plan: Plan) -> None:
+    """Start what the plan ordered, now that its claims are pushed, and forget what ended."""
+    for spec in plan.runs:
+        reconciler.on_step("before run")
+        reconciler.runner.start(spec)
+        log.info("step started", job=str(spec.job_id), epoch=spec.epoch, step=spec.step, node=spec.node.name)
+        reconciler.on_step("after run")
+    for job in plan.ended:
+        forget_runs(reconciler, job)
+
+
+def forget_runs(reconciler: Reconciler, job: JobRecord) -> None:
+    """Remove what this machine keeps of an ended job's runs."""
+    for epoch in range(1, job.epoch + 1):
+        for key in reconciler.runner.find(job.id, epoch):
+            reconciler.runner.forget(key)
