@@ -55,7 +55,7 @@ def find_changed_keys(
     after the last chunk are named one by one. Without a usable key: nothing.
     """
     with hold_snapshot(connection):
-        if evidence.get("rows"):
+        if evidence["rows"] is not None:
             now = read_row_hashes(connection, database, table)
             return _compare_rows(evidence["rows"], now)[:SAMPLES]
         plan = make_plan(connection, database, table)

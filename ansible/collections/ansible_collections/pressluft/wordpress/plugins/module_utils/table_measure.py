@@ -32,8 +32,8 @@ def measure_tables(
 
     Within an open snapshot all are of one moment, else each is consistent in itself. A name that is no table is
     `ABSENT`; one that cannot be read is so marked, and the rest goes on. The evidence holds the schema's text,
-    the chunks and, for tables of up to `rows_kept` rows, each row's hash. Raises DatabaseError only when the
-    tables cannot even be listed.
+    the chunks and, for tables of up to `rows_kept` rows, each row's hash (else None). Raises DatabaseError
+    only when the tables cannot even be listed.
     """
     tables = find_tables(connection, environment.database, environment.table_prefix)
     wanted = list(tables) if names is None else list(names)
@@ -57,7 +57,7 @@ def _measure_table(
             schema = read_schema(connection, database, info.name, prefix=prefix)
             if schema.is_view:  # what it shows is measured where it lies
                 digest = digest_schema_and_rows(schema.digest, "view")
-                return Measure(digest, evidence={"schema": schema.text, "chunks": [], "rows": {}})
+                return Measure(digest, evidence={"schema": schema.text, "chunks": [], "rows": None})
             rows = digest_table(connection, database, info.name)
             # A definition that changed between the two would belong to other rows.
             if read_schema(connection, database, info.name, prefix=prefix) != schema:
@@ -66,7 +66,7 @@ def _measure_table(
             evidence = {
                 "schema": schema.text,
                 "chunks": [list(chunk) for chunk in rows.chunks],
-                "rows": read_row_hashes(connection, database, info.name) if kept else {},
+                "rows": read_row_hashes(connection, database, info.name) if kept else None,
             }
     except DatabaseError as error:
         return Measure(None, unreadable=error.message)

@@ -1,0 +1,148 @@
+"""What production and its copy were in the moment of copying: the memory that drift is told by.
+
+`<state_dir>/<source id>/baseline.json` holds digests, as node-protocol.md describes. What a digest was made of
+(manifests, chunks, row hashes) lies beside it in `evidence/<digest>.json`: only for naming what differs, so a
+missing one costs samples, never a verdict.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from typing import Any, Dict, Iterable, Mapping, Optional
+
+from ansible_collections.pressluft.wordpress.plugins.module_utils import clock, durable_file
+from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import (
+    make_environment_folder_path,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import ABSENT, Measure, Measures
+
+Baseline = Dict[str, Any]
+
+
+def read_baseline(state_dir: str, source_id: str) -> Optional[Baseline]:
+    """Read the baseline of a source, None where there is none yet.
+
+    Raises NodeError (`DRIFT_CHECK_FAILED`) when the file is not what was written: its id is a digest of the
+    rest, so that an edited or torn one is never compared with.
+    """
+    path = _make_path(state_dir, source_id)
+    try:
+        baseline = durable_file.read_json(path)
+    except (ValueError, OSError) as error:
+        raise _make_broken(path, str(error)) from error
+    if baseline is None:
+        return None
+    if not isinstance(baseline, dict) or baseline.get("id") != _make_id(baseline):
+        raise _make_broken(path, "its content does not belong to its id")
+    return dict(baseline)
+
+
+def make_baseline(
+    *, job_id: str, production_id: str, source_id: str, production: Measures, source: Measures
+) -> Baseline:
+    """Make a baseline from measurements of both sides, keyed `table:posts` (`resource.make_key`).
+
+    Production's must be from the snapshot that was copied, the source's from the copy. A resource that was
+    copied without changing (code, a folder) may be measured once and be in both. Raises NodeError
+    (`DRIFT_CHECK_FAILED`) when any could not be read.
+    """
+    empty = {"production_id": production_id, "source_id": source_id, "resources": {}}
+    names = {*production, *source}
+    return advance_baseline(empty, names, job_id=job_id, production=production, source=source)
+
+
+def advance_baseline(
+    baseline: Mapping[str, Any],
+    names: Iterable[str],
+    *,
+    job_id: str,
+    production: Measures,
+    source: Measures,
+) -> Baseline:
+    """Return a baseline in which the named resources (`table:posts`) are as measured; the others stay.
+
+    A named resource without a measurement is absent on that side. Raises NodeError (`DRIFT_CHECK_FAILED`) when
+    a named one could not be read.
+    """
+    resources = dict(baseline["resources"])
+    for name in names:
+        sides = {"production": production.get(name, ABSENT), "source": source.get(name, ABSENT)}
+        resources[name] = {side: _get_digest(name, measure) for side, measure in sides.items()}
+        if resources[name] == {"production": None, "source": None}:
+            del resources[name]
+    advanced = dict(baseline, resources=resources, job_id=job_id, taken_at=clock.read_now())
+    return dict(advanced, id=_make_id(advanced))
+
+
+def write_baseline(state_dir: str, source_id: str, baseline: Baseline, *, production: Measures) -> None:
+    """Write a baseline durably, in one step, with the evidence of production's measurements beside it.
+
+    Evidence that neither this baseline nor the one it replaces refers to is removed.
+    """
+    path = _make_path(state_dir, source_id)
+    folder = os.path.join(os.path.dirname(path), "evidence")
+    durable_file.make_private_folder(folder)
+    before = durable_file.read_json(path) if os.path.exists(path) else None
+    for measure in production.values():
+        if measure.digest and measure.evidence is not None:
+            durable_file.write_json(_make_evidence_path(folder, measure.digest), measure.evidence)
+    durable_file.write_json(path, baseline)
+    _remove_unused(folder, [known for known in (before, baseline) if known])
+
+
+def read_evidence(state_dir: str, source_id: str, digest: str) -> Optional[Dict[str, Any]]:
+    """Read what production's digest in the baseline was made of; None where it was not kept."""
+    folder = os.path.join(make_environment_folder_path(state_dir, source_id), "evidence")
+    try:
+        evidence = durable_file.read_json(_make_evidence_path(folder, digest))
+    except ValueError:
+        return None
+    return dict(evidence) if evidence is not None else None
+
+
+def _get_digest(name: str, measure: Measure) -> Optional[str]:
+    if measure.unreadable:
+        raise NodeError(
+            "DRIFT_CHECK_FAILED",
+            "no baseline can be taken: %s could not be read: %s" % (name, measure.unreadable),
+            "Remove the cause and run the job again.",
+            retry=True,
+        )
+    return measure.digest
+
+
+def _make_id(baseline: Mapping[str, Any]) -> str:
+    rest = {name: value for name, value in baseline.items() if name != "id"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _make_path(state_dir: str, source_id: str) -> str:
+    return os.path.join(make_environment_folder_path(state_dir, source_id), "baseline.json")
+
+
+def _make_evidence_path(folder: str, digest: str) -> str:
+    return os.path.join(folder, "%s.json" % digest.partition(":")[2])
+
+
+def _remove_unused(folder: str, baselines: Iterable[Baseline]) -> None:
+    used = {
+        os.path.basename(_make_evidence_path(folder, sides["production"]))
+        for baseline in baselines
+        for sides in baseline["resources"].values()
+        if sides["production"]
+    }
+    for name in set(os.listdir(folder)) - used:
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(folder, name))
+
+
+def _make_broken(path: str, reason: str) -> NodeError:
+    return NodeError(
+        "DRIFT_CHECK_FAILED",
+        "the baseline %s cannot be trusted: %s" % (path, reason),
+        "Refresh the source from production; that takes a new baseline.",
+    )

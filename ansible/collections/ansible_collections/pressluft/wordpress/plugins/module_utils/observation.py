@@ -1,0 +1,287 @@
+"""The node's live look at source and production: the `observation` of node-protocol.md.
+
+It says what is, in digests, and draws no conclusion: verdicts are the controller's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set
+
+from ansible_collections.pressluft.wordpress.plugins.module_utils import clock
+from ansible_collections.pressluft.wordpress.plugins.module_utils.baseline import (
+    Baseline,
+    read_baseline,
+    read_evidence,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.component import find_component_paths
+from ansible_collections.pressluft.wordpress.plugins.module_utils.database import DatabaseError, connect
+from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import Environment
+from ansible_collections.pressluft.wordpress.plugins.module_utils.equality import (
+    compare_options,
+    compare_tables,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.localise import find_changed_keys
+from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest import (
+    describe_path,
+    find_changed_paths,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.measure import (
+    Side,
+    measure_side,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import (
+    COMPONENT,
+    MERGEABLE,
+    OPTION,
+    OPTIONS_TABLE,
+    PATH,
+    PRESERVED,
+    PROTECTED,
+    SAMPLES,
+    TABLE,
+    Measure,
+    Protection,
+    make_key,
+    split_key,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_digest import compare_schemas
+from ansible_collections.pressluft.wordpress.plugins.module_utils.source_only import find_source_only
+from ansible_collections.pressluft.wordpress.plugins.module_utils.upgrade import find_pending_upgrade
+
+if TYPE_CHECKING:
+    from pymysql.connections import Connection
+
+Resource = Dict[str, Any]
+
+
+class _Sides(NamedTuple):
+    production: Environment
+    source: Environment
+
+
+@dataclass(frozen=True)
+class _Look:
+    """All that was seen: both sides as measured, and the baseline's digests (empty without one)."""
+
+    sides: _Sides
+    protection: Protection
+    production: Side
+    source: Side
+    baseline: Optional[Baseline]
+
+    @property
+    def known(self) -> Mapping[str, Mapping[str, Optional[str]]]:
+        """The baseline's resources, `table:posts` -> production and source."""
+        return self.baseline["resources"] if self.baseline else {}
+
+
+def observe(
+    production: Environment,
+    source: Environment,
+    protection: Protection,
+    *,
+    defaults_file: str,
+    state_dir: str,
+) -> Dict[str, Any]:
+    """Look at both sides now and return the `observation` of node-protocol.md.
+
+    A resource that cannot be read is marked `unreadable`, and the rest goes on. Raises NodeError when the server
+    cannot be reached, the baseline is not what was written, or a side is a network of sites.
+    """
+    baseline = read_baseline(state_dir, source.id)
+    taken_at = clock.read_now()
+    with ThreadPoolExecutor(2) as pool:  # two cores, and mostly the server's work
+        sides = list(pool.map(lambda side: _measure(side, protection, defaults_file), (production, source)))
+    look = _Look(_Sides(production, source), protection, sides[0], sides[1], baseline)
+    with closing(connect(defaults_file)) as connection:
+        resources = [_make_resource(look, kind, name) for kind, name in _find_names(look)]
+        _add_equality(connection, look, resources)
+        _add_samples(connection, look, resources, state_dir)
+        found = {
+            "taken_at": taken_at,
+            "baseline": baseline and {name: baseline[name] for name in ("id", "taken_at")},
+            "source_fingerprint": _make_fingerprint(resources),
+            "pending_upgrade": find_pending_upgrade(connection, production, source),
+            "schema_differences": _find_schema_differences(look, resources),
+            "source_only": _find_source_only(connection, look, resources),
+            "resources": resources,
+        }
+    return {"id": _digest(found), **found}
+
+
+def _measure(environment: Environment, protection: Protection, defaults_file: str) -> Side:
+    with closing(connect(defaults_file)) as connection:
+        return measure_side(connection, environment, protection)
+
+
+def _find_names(look: _Look) -> List[List[str]]:
+    """Every resource that either side or the baseline knows, by kind and name; volatile ones nowhere."""
+    protection = look.protection
+    names: Dict[str, Set[str]] = {
+        kind: look.production.names(kind) | look.source.names(kind)
+        for kind in (TABLE, OPTION, COMPONENT, PATH)
+    }
+    for kind, name in map(split_key, look.known):
+        if _is_measured(protection, kind, name):
+            names[kind].add(name)
+    names[TABLE] |= {name for name in protection.protected_tables if "*" not in name}
+    names[TABLE].discard(OPTIONS_TABLE)
+    return [[kind, name] for kind, found in names.items() for name in sorted(found)]
+
+
+def _is_measured(protection: Protection, kind: str, name: str) -> bool:
+    """Whether today's protection still looks at a resource that the baseline holds."""
+    if kind == OPTION:
+        return not protection.is_volatile_option(name)
+    if kind == PATH:
+        return protection.protected_paths.match(name)
+    if kind == COMPONENT:
+        return all(protection.is_code(path) for path in find_component_paths(name))
+    return kind == TABLE
+
+
+def _make_resource(look: _Look, kind: str, name: str) -> Resource:
+    ours, theirs = look.production.get(kind, name), look.source.get(kind, name)
+    before = look.known.get(make_key(kind, name), {})
+    return {
+        "kind": kind,
+        "name": name,
+        "protection": _classify(look.protection, kind, name),
+        "production": ours.digest,
+        "production_baseline": before.get("production"),
+        "source": theirs.digest,
+        "source_baseline": before.get("source"),
+        "equal": None,
+        "proof": "digest" if kind in (TABLE, OPTION) else "manifest",
+        "unreadable": _join_reasons(ours, theirs),
+        "samples": [],
+    }
+
+
+def _classify(protection: Protection, kind: str, name: str) -> str:
+    if kind == TABLE:
+        return protection.classify_table(name)
+    if kind == OPTION:
+        return protection.classify_option(name)
+    return PROTECTED if kind == PATH else MERGEABLE
+
+
+def _join_reasons(ours: Measure, theirs: Measure) -> str:
+    sides = (("production", ours.unreadable), ("source", theirs.unreadable))
+    return "; ".join("%s: %s" % pair for pair in sides if pair[1])
+
+
+def _add_equality(connection: Connection[Any], look: _Look, resources: Iterable[Resource]) -> None:
+    """Tell of each mergeable resource that changed on both sides whether it changed to the same."""
+    if look.baseline is None:
+        return
+    both = [found for found in resources if _changed_on_both(found)]
+    options = [found["name"] for found in both if found["kind"] == OPTION]
+    try:
+        same_options = compare_options(connection, *look.sides, names=options)
+    except DatabaseError as error:
+        same_options = {}
+        for found in both:
+            if found["kind"] == OPTION:
+                found["unreadable"] = error.message
+    for found in both:
+        if found["kind"] == OPTION:
+            found["equal"] = same_options.get(found["name"])
+        elif found["kind"] == TABLE:
+            _add_table_equality(connection, look, found)
+        else:
+            found["equal"] = found["production"] == found["source"]
+
+
+def _add_table_equality(connection: Connection[Any], look: _Look, found: Resource) -> None:
+    if found["production"] is None or found["source"] is None:
+        found["equal"] = found["production"] == found["source"]
+        return
+    try:
+        found["equal"] = compare_tables(connection, *look.sides, name=found["name"])
+    except DatabaseError as error:
+        found["unreadable"] = error.message
+
+
+def _changed_on_both(found: Resource) -> bool:
+    changed = all(found[side] != found[side + "_baseline"] for side in ("production", "source"))
+    return changed and found["protection"] == MERGEABLE and not found["unreadable"]
+
+
+def _add_samples(
+    connection: Connection[Any], look: _Look, resources: Iterable[Resource], state_dir: str
+) -> None:
+    """Name what differs on production from the baseline, where the baseline kept what that takes."""
+    for found in resources:
+        before, now = found["production_baseline"], found["production"]
+        if found["unreadable"] or before in (None, now) or found["kind"] not in (TABLE, PATH):
+            continue
+        evidence = read_evidence(state_dir, look.sides.source.id, before)
+        if evidence is not None and now is not None:
+            found["samples"] = _find_samples(connection, look, found, evidence)[:SAMPLES]
+
+
+def _find_samples(
+    connection: Connection[Any], look: _Look, found: Resource, evidence: Mapping[str, Any]
+) -> List[str]:
+    kind, name = found["kind"], found["name"]
+    now = look.production.get(kind, name).evidence or {}
+    if kind == PATH:
+        changed = find_changed_paths(evidence["entries"], now["entries"])[:SAMPLES]
+        return [describe_path(os.fsencode(os.path.join(name, path).rstrip("/"))) for path in changed]
+    if evidence["schema"] != now["schema"]:
+        return ["definition"]
+    production = look.sides.production
+    try:
+        return find_changed_keys(connection, production.database, production.table(name), evidence=evidence)
+    except DatabaseError as error:
+        found["unreadable"] = error.message
+        return []
+
+
+def _find_schema_differences(look: _Look, resources: Iterable[Resource]) -> List[Dict[str, str]]:
+    differences = []
+    for found in resources:
+        sides = [side.get(found["kind"], found["name"]).evidence for side in (look.production, look.source)]
+        if found["kind"] == TABLE and found["protection"] in (PROTECTED, PRESERVED) and all(sides):
+            difference = compare_schemas(*(side["schema"] for side in sides if side))
+            if difference:
+                differences.append({"table": found["name"], "difference": difference})
+    return differences
+
+
+def _find_source_only(
+    connection: Connection[Any], look: _Look, resources: Iterable[Resource]
+) -> List[Dict[str, Any]]:
+    """Only where the source's table is not what was copied: else all it has came from production."""
+    rows = []
+    for found in resources:
+        if found["kind"] != TABLE or found["protection"] != PROTECTED or found["unreadable"]:
+            continue
+        if None in (found["production"], found["source"]) or found["source"] == found["source_baseline"]:
+            continue
+        only = find_source_only(connection, *look.sides, name=found["name"])
+        if only:
+            rows.append(only)
+    return rows
+
+
+def _make_fingerprint(resources: Iterable[Resource]) -> str:
+    """One digest over all that could be promoted from the source."""
+    return _digest(
+        sorted(
+            [found["kind"], found["name"], found["source"]]
+            for found in resources
+            if found["protection"] == MERGEABLE and found["source"] is not None
+        )
+    )
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,103 @@
+#!/usr/bin/python
+# Copyright: The Pressluft authors
+# Apache-2.0 (see LICENSE)
+
+"""What production and source are now, and were when the source was copied."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: observe
+short_description: Measure what a promotion would touch, on both sides
+description:
+  - Digests every table, row of C(options), code component and protected folder of a production and of an
+    environment that was cloned from it, and sets the digests of the source's baseline beside them.
+  - Changes nothing on either site. The observation is kept under the job's folder, so that a plan can name it.
+  - A resource that cannot be read is reported as C(unreadable), never as unchanged.
+version_added: 0.1.0
+author: The Pressluft authors (@pressluft)
+extends_documentation_fragment:
+  - pressluft.wordpress.call
+attributes:
+  check_mode:
+    support: full
+    description: The same look; nothing is kept.
+"""
+
+EXAMPLES = r"""
+- name: Observe both sides
+  pressluft.wordpress.observe:
+    job: "{{ pressluft_job }}"
+    settings: "{{ pressluft_settings }}"
+    production: "{{ pressluft_production }}"
+    source: "{{ pressluft_source }}"
+    protection: "{{ pressluft_protection }}"
+"""
+
+RETURN = r"""
+pressluft:
+  description: C(observation), what is and was, and C(node), how the environment stands (see node-protocol.md).
+  returned: always
+  type: dict
+  sample:
+    observation:
+      id: 5f0c
+      taken_at: "2026-01-02T03:04:05.000000Z"
+      baseline: null
+      source_fingerprint: 9b1d
+      pending_upgrade: null
+      schema_differences: []
+      source_only: []
+      resources:
+        - kind: table
+          name: posts
+          protection: protected
+          production: sha256:aa
+          production_baseline: null
+          source: sha256:bb
+          source_baseline: null
+          equal: null
+          proof: digest
+          unreadable: ""
+          samples: []
+"""
+
+from contextlib import closing
+
+from ansible_collections.pressluft.wordpress.plugins.module_utils import durable_file
+from ansible_collections.pressluft.wordpress.plugins.module_utils.arguments import find_subject, run_module
+from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect
+from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import open_environment
+from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
+from ansible_collections.pressluft.wordpress.plugins.module_utils.observation import observe
+from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import make_protection
+
+
+def observe_sides(call):
+    """Observe both sides while no other step of Pressluft changes either."""
+    defaults_file = read_node_config(call.config_dir).mysql_defaults_file
+    with (
+        closing(connect(defaults_file)) as conn,
+        open_environment(call.state_dir, call.production, job=call.job, conn=conn) as production,
+        open_environment(call.state_dir, call.source, job=call.job, conn=conn) as source,
+    ):
+        observation = observe(
+            call.production,
+            call.source,
+            make_protection(call.protection),
+            defaults_file=defaults_file,
+            state_dir=call.state_dir,
+        )
+        subject = source if find_subject(call) == call.source else production
+        if not call.check_mode:
+            durable_file.write_json(subject.journal().make_path("observation.json"), observation)
+        return {"observation": observation, "node": subject.report()}
+
+
+def main():
+    """Run the module."""
+    run_module(observe_sides, required=("production", "source", "protection"))
+
+
+if __name__ == "__main__":
+    main()
