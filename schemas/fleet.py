@@ -1,18 +1,14 @@
 """The documents people write about their fleet: policy, nodes, sites and environments (spec.md §1)."""
 
 import re
-from datetime import datetime, timedelta
-from functools import lru_cache
+from datetime import timedelta
 from typing import Annotated, Literal, cast
 from urllib.parse import urlsplit
-from zoneinfo import available_timezones
 
-from dateutil.rrule import rrulestr
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    PlainSerializer,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -33,32 +29,13 @@ from schemas.model import (
     Shape,
     limit_duration,
     make_expectation,
-    parse_iso,
     parse_whole_number,
 )
 from schemas.state import EnvironmentType, OverwritePolicy, Preset
+from schemas.wall_clock import LocalTime, TimeZone, check_rule
 
 LOCAL_HOST = "localhost"
 SSH_PORT = 22
-LOCAL_TIME_PATTERN = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?"
-LOCAL_TIME_EXPECTED = "a local time without offset such as 2026-11-27T08:00:00; time_zone says where"
-
-
-def parse_local_time(value: object) -> datetime:
-    """Read a wall-clock time; its place is told by `time_zone`, so an offset is refused."""
-    if isinstance(value, datetime) and value.tzinfo is None:
-        return value.replace(microsecond=0)
-    if not isinstance(value, str) or re.fullmatch(LOCAL_TIME_PATTERN, value) is None:
-        raise make_expectation(LOCAL_TIME_EXPECTED)
-    return parse_iso(value, expected=LOCAL_TIME_EXPECTED)
-
-
-LocalTime = Annotated[
-    datetime,
-    BeforeValidator(parse_local_time),
-    PlainSerializer(lambda value: value.isoformat(timespec="seconds"), return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": f"^{LOCAL_TIME_PATTERN}$"}),
-]
 
 
 def read_off_as_none(value: object) -> object:
@@ -69,24 +46,6 @@ def read_off_as_none(value: object) -> object:
 def allow_off(schema: JsonDict) -> None:
     """Let the JSON Schema of a field take what `read_off_as_none` takes."""
     cast("list[JsonValue]", schema["anyOf"]).append({"const": "off"})
-
-
-@lru_cache(maxsize=1)
-def known_time_zones() -> frozenset[str]:
-    """List the IANA names this machine knows; read once, since it walks the zone files."""
-    return frozenset(available_timezones())
-
-
-def check_time_zone(value: str) -> str:
-    """Take an IANA name."""
-    if value not in known_time_zones():
-        raise make_expectation("an IANA time zone such as Europe/Berlin or UTC")
-    return value
-
-
-TimeZone = Annotated[
-    str, AfterValidator(check_time_zone), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z]"})
-]
 
 
 class FreezeWindow(Model):
@@ -109,16 +68,7 @@ class FreezeWindow(Model):
         """Take one rule that dateutil understands and that repeats daily at most."""
         if value is None or "start" not in info.data:
             return value
-        expected = (
-            "a rule such as FREQ=WEEKLY;BYDAY=FR (DAILY, WEEKLY, MONTHLY or YEARLY, UNTIL in local time)"
-        )
-        if re.search(r"(^|;)FREQ=(DAILY|WEEKLY|MONTHLY|YEARLY)(;|$)", value) is None or ":" in value:
-            raise make_expectation(expected)
-        try:
-            rrulestr(value, dtstart=info.data["start"])
-        except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
-            raise make_expectation(expected) from error
-        return value
+        return check_rule(value, start=info.data["start"])
 
 
 class Promotions(Model):

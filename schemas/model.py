@@ -122,13 +122,15 @@ Flag = Annotated[bool, BeforeValidator(parse_flag)]
 Count = Annotated[int, Field(ge=0), BeforeValidator(parse_whole_number)]
 
 DURATION_PATTERN: Final = (
-    r"(?=.)((?P<w>\d{1,6})w)?((?P<d>\d{1,6})d)?((?P<h>\d{1,6})h)?((?P<m>\d{1,6})m)?((?P<s>\d{1,9})s)?"
+    r"(?=.)((?P<w>[0-9]{1,6})w)?((?P<d>[0-9]{1,6})d)?((?P<h>[0-9]{1,6})h)?"
+    r"((?P<m>[0-9]{1,6})m)?((?P<s>[0-9]{1,9})s)?"
 )
 ISO_DURATION_PATTERN: Final = (
-    r"P(?=.)((?P<w>\d{1,6})W)?((?P<d>\d{1,6})D)?"
-    r"(T(?=.)((?P<h>\d{1,6})H)?((?P<m>\d{1,6})M)?((?P<s>\d{1,9})S)?)?"
+    r"P(?=.)((?P<w>[0-9]{1,6})W)?((?P<d>[0-9]{1,6})D)?"
+    r"(T(?=.)((?P<h>[0-9]{1,6})H)?((?P<m>[0-9]{1,6})M)?((?P<s>[0-9]{1,9})S)?)?"
 )
 DURATION_EXPECTED: Final = "a duration such as 90s, 15m, 1h30m, 30d or PT2H"
+LONGEST_DURATION: Final = timedelta(days=36_500)
 SECONDS_OF_UNIT: Final[Mapping[str, int]] = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
@@ -141,15 +143,14 @@ def parse_duration(value: object) -> timedelta:
     match = re.fullmatch(DURATION_PATTERN, value) or re.fullmatch(ISO_DURATION_PATTERN, value)
     if match is None:
         raise make_expectation(DURATION_EXPECTED)
-    return timedelta(
-        seconds=sum(SECONDS_OF_UNIT[unit] * int(count) for unit, count in match.groupdict("0").items())
-    )
+    seconds = sum(SECONDS_OF_UNIT[unit] * int(count) for unit, count in match.groupdict("0").items())
+    return check_duration(timedelta(seconds=seconds))
 
 
 def check_duration(value: timedelta) -> timedelta:
-    """Refuse what `format_duration` could not write without loss."""
-    if value < timedelta(0) or value.microseconds:
-        raise make_expectation("a duration of whole seconds, not negative")
+    """Refuse what `format_duration` could not write without loss, and what would pass the calendar's end."""
+    if not timedelta(0) <= value <= LONGEST_DURATION or value.microseconds:
+        raise make_expectation("a duration of whole seconds, from none to 36500d")
     return value
 
 
@@ -191,7 +192,8 @@ def limit_duration(longest: timedelta) -> AfterValidator:
 TIMESTAMP_PATTERN: Final = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})"
 )
-TIMESTAMP_EXPECTED: Final = "a time with its zone such as 2026-01-02T03:04:05Z"
+TIMESTAMP_EXPECTED: Final = "a time with its zone such as 2026-01-02T03:04:05Z, of the years 1970 to 2999"
+YEARS: Final = range(1970, 3000)  # far from the ends of Python's calendar, where adding a duration fails
 
 
 def parse_timestamp(value: object) -> datetime:
@@ -200,10 +202,9 @@ def parse_timestamp(value: object) -> datetime:
         value = parse_iso(value, expected=TIMESTAMP_EXPECTED)
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise make_expectation(TIMESTAMP_EXPECTED)
-    try:
-        moment = value.astimezone(UTC)
-    except OverflowError as error:
-        raise make_expectation(TIMESTAMP_EXPECTED) from error
+    if value.year not in YEARS:
+        raise make_expectation(TIMESTAMP_EXPECTED)
+    moment = value.astimezone(UTC)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
