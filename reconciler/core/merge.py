@@ -92,7 +92,9 @@ def make_node_plan(merged: Iterable[Merged], *, policy: OverwritePolicy) -> dict
     items = tuple(merged)
 
     def names(kind: ResourceKind, chosen: Iterable[Merged]) -> list[Json]:
-        return sorted(item.resource.name for item in chosen if item.resource.kind is kind)
+        found: list[Json] = []
+        found += sorted(item.resource.name for item in chosen if item.resource.kind is kind)
+        return found
 
     taken = [item for item in items if is_taken(item, policy=policy)]
     deleted = [item for item in items if is_deleted(item, policy=policy)]
