@@ -62,7 +62,7 @@ pressluft:
           samples: []
 """
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils import durable_file
 from ansible_collections.pressluft.wordpress.plugins.module_utils.arguments import find_subject, run_module
@@ -76,11 +76,12 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.resource impor
 def observe_sides(call):
     """Observe both sides while no other step of Pressluft changes either."""
     defaults_file = read_node_config(call.config_dir).mysql_defaults_file
-    with (
-        closing(connect(defaults_file)) as conn,
-        open_environment(call.state_dir, call.production, job=call.job, conn=conn) as production,
-        open_environment(call.state_dir, call.source, job=call.job, conn=conn) as source,
-    ):
+    with ExitStack() as stack:
+        conn = stack.enter_context(closing(connect(defaults_file)))
+        states = [
+            stack.enter_context(open_environment(call.state_dir, side, job=call.job, conn=conn))
+            for side in (call.production, call.source)
+        ]
         observation = observe(
             call.production,
             call.source,
@@ -88,7 +89,7 @@ def observe_sides(call):
             defaults_file=defaults_file,
             state_dir=call.state_dir,
         )
-        subject = source if find_subject(call) == call.source else production
+        subject = next(state for state in states if state.environment == find_subject(call))
         if not call.check_mode:
             durable_file.write_json(subject.journal().make_path("observation.json"), observation)
         return {"observation": observation, "node": subject.report()}
