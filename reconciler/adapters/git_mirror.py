@@ -24,6 +24,7 @@ from reconciler.adapters.process import Finished
 from reconciler.errors import RepoUnusable, Transient
 from reconciler.ports import Tip
 
+_NOT_TOLD = "pressluft-was-not-told"
 _FIRST_FETCH = 900.0
 """Seconds for the fetch that fills an empty mirror."""
 
@@ -119,13 +120,20 @@ class MirrorOrigin:
         return self._find_unborn_head()
 
     def _find_unborn_head(self) -> str:
-        """Only a clone is told the name of a branch that has no commit yet."""
+        """Only a clone is told the name of a branch without commits, and only where protocol 2 gets through."""
         with tempfile.TemporaryDirectory(dir=self._state.path) as folder:
             clone = Path(folder, "clone.git")
-            done = self.git.run("clone", "--quiet", "--bare", "--depth=1", "--", self._url, str(clone))
+            silent = f"init.defaultBranch={_NOT_TOLD}"
+            fixed = ("--quiet", "--bare", "--depth=1")
+            done = self.git.run("-c", silent, "clone", *fixed, "--", self._url, str(clone))
             if done.code != 0:
                 raise _make_error(self._url, done)
-            return (clone / "HEAD").read_text().removeprefix("ref: ").strip()
+            head = (clone / "HEAD").read_text().removeprefix("ref: ").strip()
+        if head == f"refs/heads/{_NOT_TOLD}":
+            raise RepoUnusable(
+                f"{self._url} has no commits and does not say which branch its first one belongs to; set `branch`"
+            )
+        return head
 
 
 def list_remote(git: Git, url: str, *names: str) -> dict[str, str]:

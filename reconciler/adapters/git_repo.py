@@ -94,8 +94,7 @@ class GitFleetRepo:
         `SettingsInvalid` when the key cannot sign.
         """
         ref = self._origin.refs().of(branch)
-        with translate_git_errors("cannot write to the fleet repo"):
-            tree = write_tree(self._origin.repo, expected, changes)
+        tree = write_tree(self._origin.repo, expected, changes)
         commit = self._writer.write(self._origin.repo, tree, Draft(expected, author, message))
         self._origin.move(ref, expected=expected, new=commit)
         return commit

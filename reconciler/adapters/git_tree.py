@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import PurePosixPath
 
 import pygit2
 from pygit2.enums import FileMode, ObjectType
@@ -58,12 +59,15 @@ def write_tree(repo: pygit2.Repository, parent: str | None, changes: Mapping[str
     """Write the tree of commit `parent` (None: an empty one) with `changes` applied; returns its hex id.
 
     `None` removes a file or a whole folder; below a path that is removed, files may be given anew. A file, link
-    or submodule that stands where a folder is needed is replaced.
+    or submodule that stands where a folder is needed is replaced. Raises `ValueError` for a path that cannot be,
+    `Transient` (disk) or `RepoUnusable`.
     """
-    base = repo[parent].peel(pygit2.Tree) if parent else None
     split = [(_split_path(path), content) for path, content in changes.items()]
-    written = _write_folder(repo, base, split)
-    return str(written or repo.TreeBuilder().write())
+    _refuse_files_in_files(changes)
+    with translate_git_errors("cannot write a tree"):
+        base = repo[parent].peel(pygit2.Tree) if parent else None
+        written = _write_folder(repo, base, split)
+        return str(written or repo.TreeBuilder().write())
 
 
 def _split_path(path: str) -> tuple[str, ...]:
@@ -71,6 +75,13 @@ def _split_path(path: str) -> tuple[str, ...]:
     if any(name.lower() in _RESERVED or "\0" in name for name in names):
         raise ValueError(f"not a path inside the fleet repo: {path!r}")
     return names
+
+
+def _refuse_files_in_files(changes: Mapping[str, bytes | None]) -> None:
+    files = {path for path, content in changes.items() if content is not None}
+    for path in files:
+        if any(str(parent) in files for parent in PurePosixPath(path).parents):
+            raise ValueError(f"not a path: {path!r} is below another file")
 
 
 def _write_folder(
@@ -85,8 +96,6 @@ def _write_folder(
         elif builder.get(name) is not None:
             builder.remove(name)
     for name, below in _group_by_folder(changes).items():
-        if files.get(name) is not None:
-            raise ValueError(f"{name!r} cannot be a file and a folder")
         subtree = None if name in files else _find_subtree(tree, name)
         written = _write_folder(repo, subtree, below)
         if written is not None:

@@ -1,0 +1,193 @@
+"""Stand-ins at the ports, each held to the same contract suite as the real thing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from reconciler.errors import PressluftError, TipMoved
+from reconciler.ports import Branch, CommitMessage, Entry, EntryKind, Folder, LogEntry, Tip
+
+
+@dataclass(frozen=True)
+class Link:
+    """Content of a symbolic link in a fake commit."""
+
+    target: str
+
+
+Files = dict[str, bytes | Link]
+
+
+@dataclass(frozen=True)
+class FakeCommit:
+    """A commit with all its files by full path."""
+
+    id: str
+    parent: str | None
+    files: Files
+    entry: LogEntry
+
+
+@dataclass
+class FakeStore:
+    """What several fake repositories share, as real ones share a remote."""
+
+    commits: dict[str, FakeCommit] = field(default_factory=dict)
+    heads: dict[str, str] = field(default_factory=dict)
+
+
+class FakeFleetRepo:
+    """A `FleetRepo` in memory. Blobs and folders have the ids that git would give them.
+
+    `failure`, when set, is raised by the next `fetch` or `push_changes` and forgotten. `denial`, when set, is
+    raised by every push that would otherwise have moved a branch, as a pre-receive hook does.
+    """
+
+    def __init__(self, store: FakeStore | None = None, *, status_branch: str = "main") -> None:
+        """Start empty, or on a store that another fake uses too; people always write to `main`."""
+        self.store = store or FakeStore()
+        self.failure: PressluftError | None = None
+        self.denial: PressluftError | None = None
+        self._names = {Branch.INTENTS: "main", Branch.STATUS: status_branch}
+        self._blobs: dict[str, bytes] = {}
+
+    def commit_as_person(
+        self,
+        changes: Mapping[str, bytes | Link | None],
+        *,
+        subject: str = "Change by hand",
+        author: str = "Ada",
+    ) -> str:
+        """Commit to `main` as somebody with a checkout would; returns the commit's id."""
+        tip = self.store.heads.get("main")
+        return self._commit("main", tip, changes, CommitMessage(subject), author=author, by_us=False)
+
+    def reset_as_person(self, commit: str | None) -> None:
+        """Force `main` back to a commit, or delete it."""
+        if commit is None:
+            del self.store.heads["main"]
+        else:
+            self.store.heads["main"] = commit
+
+    def read_file(self, commit: str, path: str) -> bytes | None:
+        """Return a file of a commit, for assertions."""
+        content = self.store.commits[commit].files.get(path)
+        return content if isinstance(content, bytes) else None
+
+    def fetch(self) -> Tip:
+        self._fail()
+        heads = self.store.heads
+        return Tip(heads.get(self._names[Branch.INTENTS]), heads.get(self._names[Branch.STATUS]))
+
+    def read_folder(self, commit: str, path: str) -> Folder | None:
+        files = self.store.commits[commit].files
+        if path:
+            files = {
+                name[len(path) + 1 :]: data for name, data in files.items() if name.startswith(f"{path}/")
+            }
+        return self._make_folder(files) if files or not path else None
+
+    def read_blob(self, oid: str, *, limit: int = 65_537) -> bytes:
+        for commit in self.store.commits.values():
+            for content in commit.files.values():
+                if isinstance(content, bytes):
+                    self._blobs[_hash("blob", content)] = content
+        return self._blobs[oid][:limit]
+
+    def push_changes(
+        self,
+        branch: Branch,
+        *,
+        expected: str | None,
+        changes: Mapping[str, bytes | None],
+        message: CommitMessage,
+        author: str | None = None,
+    ) -> str:
+        self._fail()
+        if any({"", ".", "..", ".git"} & set(path.split("/")) for path in changes):
+            raise ValueError(f"not paths inside the fleet repo: {list(changes)}")
+        name = self._names[branch]
+        if self.store.heads.get(name) != expected:
+            raise TipMoved(f"{name} is at {self.store.heads.get(name)}")
+        if self.denial:
+            raise self.denial
+        return self._commit(name, expected, changes, message, author=author or "Pressluft", by_us=True)
+
+    def read_log(self, branch: Branch, *, path: str = "", limit: int = 50) -> Sequence[LogEntry]:
+        found: list[LogEntry] = []
+        commit = self.store.commits.get(self.store.heads.get(self._names[branch], ""))
+        while commit is not None and len(found) < limit:
+            parent = self.store.commits.get(commit.parent or "")
+            if not path or _below(commit, path) != (_below(parent, path) if parent else {}):
+                found.append(commit.entry)
+            commit = parent
+        return found
+
+    def _fail(self) -> None:
+        failure, self.failure = self.failure, None
+        if failure:
+            raise failure
+
+    def _commit(
+        self,
+        name: str,
+        parent: str | None,
+        changes: Mapping[str, bytes | Link | None],
+        message: CommitMessage,
+        *,
+        author: str,
+        by_us: bool,
+    ) -> str:
+        files = _apply(self.store.commits[parent].files if parent else {}, changes)
+        number = len(self.store.commits)
+        commit_id = _hash("commit", f"{number} {parent} {message} {author}".encode())
+        at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
+        person = author.partition("<")[0].strip()
+        entry = LogEntry(commit_id, at, person, message.subject, message.trailers, signed_by_us=by_us)
+        self.store.commits[commit_id] = FakeCommit(commit_id, parent, files, entry)
+        self.store.heads[name] = commit_id
+        return commit_id
+
+    def _make_folder(self, files: Files) -> Folder:
+        folders: dict[str, Files] = {}
+        entries: list[tuple[bytes, bytes, Entry]] = []
+        for path, content in files.items():
+            name, slash, rest = path.partition("/")
+            if slash:
+                folders.setdefault(name, {})[rest] = content
+            elif isinstance(content, Link):
+                oid = _hash("blob", content.target.encode())
+                entries.append((name.encode(), b"120000", Entry(name, oid, EntryKind.OTHER)))
+            else:
+                entries.append(
+                    (name.encode(), b"100644", Entry(name, _hash("blob", content), EntryKind.FILE))
+                )
+        for name, below in folders.items():
+            oid = self._make_folder(below).oid
+            entries.append((f"{name}/".encode(), b"40000", Entry(name, oid, EntryKind.FOLDER)))
+        entries.sort(key=lambda item: item[0])  # git sorts a folder as if its name ended with a slash
+        raw = b"".join(mode + b" " + e.name.encode() + b"\0" + bytes.fromhex(e.oid) for _, mode, e in entries)
+        return Folder(_hash("tree", raw), tuple(entry for _, _, entry in entries))
+
+
+def _hash(kind: str, content: bytes) -> str:
+    return hashlib.sha1(f"{kind} {len(content)}\0".encode() + content, usedforsecurity=False).hexdigest()
+
+
+def _below(commit: FakeCommit, path: str) -> Files:
+    return {name: data for name, data in commit.files.items() if name == path or name.startswith(f"{path}/")}
+
+
+def _apply(files: Files, changes: Mapping[str, bytes | Link | None]) -> Files:
+    """Removals come first; a file given where a folder was, or below a file, takes its place."""
+    result = dict(files)
+    for path in changes:
+        parts = path.split("/")
+        for ancestor in ("/".join(parts[:depth]) for depth in range(1, len(parts))):
+            result.pop(ancestor, None)
+        for name in [name for name in result if name == path or name.startswith(f"{path}/")]:
+            del result[name]
+    return result | {path: content for path, content in changes.items() if content is not None}

@@ -1,0 +1,72 @@
+"""How tests open fleet repos: the daemon's settings with defaults, closed at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from reconciler.adapters.git_repo import GitFleetRepo, Identity, open_fleet_repo
+from reconciler.ports import CommitMessage
+from tests.integration.git.sshd import Sshd, make_key
+
+US = Identity(name="Pressluft", email="pressluft@example.org")
+SAID = CommitMessage("promotion queued: acme staging -> production")
+
+
+class OpenFleet(Protocol):
+    """Opens a fleet repo; `state` names the daemon's state folder."""
+
+    def __call__(
+        self,
+        location: str | Path,
+        *,
+        state: str = "state",
+        branch: str | None = None,
+        status_branch: str | None = None,
+        signing_key: Path | None = None,
+        via: Sshd | None = None,
+    ) -> GitFleetRepo: ...
+
+
+@pytest.fixture(scope="session")
+def signing_key(session_folder: Path) -> Path:
+    """The daemon's signing key."""
+    return make_key(session_folder / "signing-key")
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[OpenFleet]:
+    """Open fleet repos with state folders below `tmp_path`."""
+    with ExitStack() as opened:
+        yield make_opener(tmp_path, opened)
+
+
+def make_opener(folder: Path, opened: ExitStack) -> Callable[..., GitFleetRepo]:
+    """Return the function that the fixture hands out."""
+
+    def open_it(
+        location: str | Path,
+        *,
+        state: str = "state",
+        branch: str | None = None,
+        status_branch: str | None = None,
+        signing_key: Path | None = None,
+        via: Sshd | None = None,
+    ) -> GitFleetRepo:
+        repo = open_fleet_repo(
+            str(location),
+            branch=branch,
+            status_branch=status_branch,
+            signing_key=signing_key,
+            identity=US,
+            state_dir=folder / state,
+            ssh_key=via.key if via else None,
+            known_hosts=via.known_hosts if via else None,
+        )
+        return opened.enter_context(repo)
+
+    return open_it
