@@ -1,0 +1,207 @@
+"""The commands that write an intent: promote, drift-check, backup, refresh, rollback."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+from pydantic import ValidationError
+
+from reconciler.cli.common import (
+    EXIT_REFUSED,
+    EXIT_USAGE,
+    ConfigOption,
+    JsonOption,
+    RepoOption,
+    err,
+    explained,
+    open_service,
+    out,
+    print_json,
+    split_target,
+    stop,
+)
+from reconciler.errors import Transient
+from reconciler.service import Service, make_intent_name
+from schemas.intent import Backup, DriftCheck, Intent, Promotion, Refresh, Rollback
+from schemas.model import Metadata
+from schemas.state import BackupScope, JobStatus, RefreshScope
+from schemas.status import JobRecord
+
+POLL_SECONDS = 0.2
+
+Target = Annotated[str, typer.Argument(metavar="SITE/ENV")]
+ReasonOption = Annotated[str | None, typer.Option("--reason", "-m", help="Why; kept with the job.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Follow the job until it ends.")]
+PatienceOption = Annotated[
+    str | None, typer.Option("--patience", help="Stay queued this long while a gate is shut, such as 2h.")
+]
+NotBeforeOption = Annotated[datetime | None, typer.Option(help="Do not start before this UTC time.")]
+
+
+@explained
+def promote(
+    target: Annotated[str, typer.Argument(metavar="SITE/SOURCE", help="What to promote to its production.")],
+    reason: ReasonOption = None,
+    backup: Annotated[bool, typer.Option("--backup", help="Take the fresh backup first.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Refresh protected data first.")] = False,
+    pin: Annotated[str | None, typer.Option(help="Fingerprint of the source that was reviewed.")] = None,
+    patience: PatienceOption = None,
+    not_before: NotBeforeOption = None,
+    wait: WaitOption = False,
+    as_json: JsonOption = False,
+    repo: RepoOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Promote an environment to the production it was cloned from. The gates are judged live by the job.
+
+    Example: pressluft promote acme/staging --reason "New checkout theme" --wait
+    """
+    site, source = split_target(target)
+    service = open_service(repo, config)
+    entry = service.find_named(site, source)
+    spec = {
+        "source": source,
+        "target": entry.environment.spec.source or source,
+        "backup": "create" if backup else None,
+        "refresh": "protected" if refresh else None,
+        "pin": pin,
+        "wait": patience,
+        "not_before": not_before.isoformat() + "Z" if not_before else None,
+    }
+    write(service, site, make(Promotion, spec, reason), wait=wait, as_json=as_json)
+
+
+@explained
+def drift_check(
+    target: Target,
+    reason: ReasonOption = None,
+    wait: WaitOption = False,
+    as_json: JsonOption = False,
+    repo: RepoOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Check whether production changed since ENV was copied from it.
+
+    Example: pressluft drift-check acme/staging --wait
+    """
+    site, environment = split_target(target)
+    intent = make(DriftCheck, {"environment": environment}, reason)
+    write(open_service(repo, config), site, intent, wait=wait, as_json=as_json)
+
+
+@explained
+def backup(
+    target: Target,
+    scope: Annotated[BackupScope, typer.Option(help="The backup gate asks for full.")] = BackupScope.FULL,
+    reason: ReasonOption = None,
+    wait: WaitOption = False,
+    as_json: JsonOption = False,
+    repo: RepoOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Back an environment up and read the backup back.
+
+    Example: pressluft backup acme/production --wait
+    """
+    site, environment = split_target(target)
+    intent = make(Backup, {"environment": environment, "scope": scope}, reason)
+    write(open_service(repo, config), site, intent, wait=wait, as_json=as_json)
+
+
+@explained
+def refresh(
+    target: Target,
+    scope: Annotated[RefreshScope, typer.Option(help="full: a fresh copy.")] = RefreshScope.PROTECTED,
+    anonymise: Annotated[bool, typer.Option(help="Run the node's anonymise script.")] = False,
+    reason: ReasonOption = None,
+    wait: WaitOption = False,
+    as_json: JsonOption = False,
+    repo: RepoOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Pull production's data down into ENV and take the new baseline.
+
+    Example: pressluft refresh acme/staging --wait
+    """
+    site, environment = split_target(target)
+    spec = {"environment": environment, "scope": scope, "anonymise": anonymise}
+    write(open_service(repo, config), site, make(Refresh, spec, reason), wait=wait, as_json=as_json)
+
+
+@explained
+def rollback(
+    target: Target,
+    overwrite: Annotated[
+        list[str] | None, typer.Option(help="Promoted resource whose later writes may be lost; repeatable.")
+    ] = None,
+    reason: ReasonOption = None,
+    wait: WaitOption = False,
+    as_json: JsonOption = False,
+    repo: RepoOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Put production's previous release and tables back.
+
+    Example: pressluft rollback acme/production --wait
+    """
+    site, environment = split_target(target)
+    spec = {"environment": environment, "overwrite": overwrite or []}
+    write(open_service(repo, config), site, make(Rollback, spec, reason), wait=wait, as_json=as_json)
+
+
+def make(model: type[Any], spec: dict[str, Any], reason: str | None) -> Intent:
+    """Make an intent of this person's; what was not given is left out."""
+    given = {name: value for name, value in spec.items() if value is not None}
+    name = make_intent_name(model.__name__, now=datetime.now().astimezone())
+    try:
+        intent: Intent = model(
+            metadata=Metadata(name=name), spec={**given, "reason": reason, "actor": getpass.getuser()}
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        stop(f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}", code=EXIT_USAGE)
+    return intent
+
+
+def write(service: Service, site: str, intent: Intent, *, wait: bool, as_json: bool) -> None:
+    """Commit the intent, say which job it is, and follow it if wanted; exit 1 if the job does not succeed."""
+    job_id = service.request(site, intent)
+    if not wait:
+        print_json({"job_id": str(job_id)}) if as_json else out.print(f"job {job_id} is queued", markup=False)
+        return
+    job = follow(service, job_id)
+    if as_json:
+        print_json(job)
+    elif job.status is JobStatus.SUCCEEDED:
+        out.print(f"{job.status}: {job.summary}", markup=False)
+    else:
+        err.print(f"{job.status}: {job.error_code or ''} {job.error_message or job.summary}", markup=False)
+    if job.status is not JobStatus.SUCCEEDED:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def follow(service: Service, job_id: UUID) -> JobRecord:
+    """Follow a job until it ends; on a terminal a line shows where it stands."""
+    began = time.monotonic()
+    with err.status("queued") as display:  # shows nothing where there is no terminal
+        while True:
+            job = look_again(service, job_id)
+            if job is not None and job.finished_at is not None:
+                return job
+            if job is not None:
+                waiting = f": {job.waiting_for[0].detail}" if job.waiting_for else ""
+                display.update(f"{job.status}{waiting} ({timedelta(seconds=int(time.monotonic() - began))})")
+            time.sleep(POLL_SECONDS)
+
+
+def look_again(service: Service, job_id: UUID) -> JobRecord | None:
+    """Find the job, `None` while the repo cannot be reached."""
+    try:
+        return service.find_job(job_id)
+    except Transient:
+        return None

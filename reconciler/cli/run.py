@@ -1,0 +1,48 @@
+"""`pressluft run`: the daemon."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import structlog
+import typer
+
+from reconciler.cli.common import ConfigOption, RepoOption, explained
+from reconciler.daemon import Daemon, stop_on_signals
+from reconciler.settings import load_settings
+
+
+@explained
+def run(
+    once: Annotated[bool, typer.Option("--once", help="End when nothing is left to do.")] = False,
+    repo: RepoOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Watch the fleet repo and carry out what is committed to it.
+
+    Example: pressluft run --repo /srv/git/fleet.git
+    """
+    settings = load_settings(config)
+    if repo:
+        settings = settings.model_copy(update={"repo": repo})
+    configure_logs()
+    daemon = Daemon(settings)
+    stop_on_signals(daemon)
+    daemon.run_once() if once else daemon.run()
+
+
+def configure_logs() -> None:
+    """Log one JSON object a line to standard error; plain lines on a terminal."""
+    renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
