@@ -37,14 +37,13 @@ class Malformed(ValueError):
 class Text(NamedTuple):
     """A run of bytes whose length is written before it: a string, or the payload of a `C:` object.
 
-    Positions are in bytes of the value: `length_start:length_end` holds the digits, `start:end` the text.
-    `kind` is `s`, `S` or `C`; `box` tells arrays and objects apart, `is_key` the keys in them from the values.
+    Positions are in bytes of the value: `start:end` is the text, and two bytes before it end the digits that start
+    at `length_at`. `kind` is `s`, `S` or `C`; `box` tells arrays and objects apart, `is_key` the keys in them.
     """
 
     kind: str
     length: int
-    length_start: int
-    length_end: int
+    length_at: int
     start: int
     end: int
     box: int
@@ -167,7 +166,7 @@ class _Reader:
             self._fail(found.start())
         box = self._open[-1][0] if self._open else 0
         kind = "S" if escaped else "s"
-        self.texts.append(Text(kind, length, *found.span("string"), start, end, box, is_key))
+        self.texts.append(Text(kind, length, found.start() + 2, start, end, box, is_key))
         return end + 2
 
     def _skip_escaped(self, at: int, length: int) -> int:
@@ -195,7 +194,7 @@ class _Reader:
         if self.value[start + length : start + length + 1] != b"}":
             self._fail(found.start())
         self._has_custom = True  # what its payload holds may count as slots too
-        self.texts.append(Text("C", length, *size.span("size"), start, start + length, 0, is_key=False))
+        self.texts.append(Text("C", length, size.start() + 2, start, start + length, 0, is_key=False))
         return start + length + 1
 
     def _read_enum(self, found: re.Match[bytes]) -> int:

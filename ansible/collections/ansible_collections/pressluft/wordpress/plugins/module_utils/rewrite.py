@@ -135,7 +135,7 @@ class _Walk:
         for part, plain, inner in self._edit_parts(text, parts, layer):
             growth = find_growth(inner)
             if growth:
-                edits.append(Edit(part.length_start, part.length_end, b"%d" % (part.length + growth), 0))
+                edits.append(Edit(part.length_at, part.start - 2, b"%d" % (part.length + growth), 0))
             edits += shift_edits(
                 escape_edits(inner, plain, binary_escape if part.kind == "S" else bytes), part.start
             )
@@ -154,8 +154,12 @@ class _Walk:
     ) -> List[Tuple[_Part, Unescaped, List[Edit]]]:
         """The parts that change, with their plain text and its edits; none if that would make two keys one."""
         changed: List[Tuple[_Part, Unescaped, List[Edit]]] = []
+        hits = self._matcher.find_hits(text)
+        hit = -1
         for part in parts:
-            if not self._matcher.holds(text, part.start, part.end):
+            while hit < part.start:
+                hit = next(hits, (len(text), b""))[0]
+            if hit >= part.end:
                 continue
             plain = _undo(text, part)
             inner = (

@@ -7,7 +7,7 @@ backslashes (six layers of JSON), `%2F` and `%252F` in either case, `\\u002f`. W
 from __future__ import annotations
 
 import re
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.rewrite_boundary import (
     is_host_joined_before,
@@ -30,7 +30,9 @@ class _Needle(NamedTuple):
     """One old text, cut at one place where it holds a core; `new` None leaves it as it is."""
 
     prefix: str
+    length: int
     new: Optional[str]
+    last_bytes: FrozenSet[bytes]  # any form of the prefix ends with one of these, which is quick to look up
     before: re.Pattern[bytes]
     after: re.Pattern[bytes]
     width: int  # the most bytes that what stands before the core can take
@@ -59,9 +61,11 @@ class Matcher:
         self._needles: Dict[bytes, List[_Needle]] = {core.encode(): [] for core in _find_cores(table)}
         self.cores = tuple(self._needles)
         for old, new in table.items():
-            self._add(old, new, like=old)
+            self._add(old, new if new != old else None, like=old)
         for settled, like in owners.items():
             self._add(settled, None, like=like)
+        for needles in self._needles.values():
+            needles.sort(key=lambda needle: (-len(needle.prefix), -needle.length))
 
     def _add(self, old: str, new: Optional[str], *, like: str) -> None:
         for core, needles in self._needles.items():
@@ -69,29 +73,24 @@ class Matcher:
                 place = range(found.start(), found.start() + len(core))
                 needles.append(_make_needle(old, new, core=place, like=like))
 
-    def holds(self, text: bytes, start: int, end: int) -> bool:
-        """Whether a core stands in `text[start:end]`; without one there is nothing to be found."""
-        return any(text.find(core, start, end) >= 0 for core in self.cores)
-
     def find_edits(self, text: bytes) -> List[Edit]:
         """The edits of a plain text: leftmost first, the longest of those that start at the same byte."""
         edits: List[Edit] = []
         floor = 0
-        for at, core in self._find_hits(text):
+        for at, core in self.find_hits(text):
             if at < floor:
                 continue
             place = range(at, at + len(core))
-            matches = [_find_match(text, place, floor, needle) for needle in self._needles[core]]
-            best = min(filter(None, matches), key=lambda match: (match.start, -match.end), default=None)
-            if best is None:
+            match = _find_first(text, place, floor, self._needles[core])
+            if match is None:
                 continue
-            floor = best.end
-            if best.needle.new is not None:
-                edits.append(_make_edit(text, best))
+            floor = match.end
+            if match.needle.new is not None:
+                edits.append(_make_edit(text, match))
         return edits
 
-    def _find_hits(self, text: bytes) -> Iterator[Tuple[int, bytes]]:
-        """Each place of each core, in the order in which they stand."""
+    def find_hits(self, text: bytes) -> Iterator[Tuple[int, bytes]]:
+        """Each place of each core, in the order in which they stand; nothing is to be found elsewhere."""
         following = {core: text.find(core) for core in self.cores}
         while True:
             hits = [(at, core) for core, at in following.items() if at >= 0]
@@ -138,7 +137,9 @@ def _make_needle(old: str, new: Optional[str], *, core: range, like: str) -> _Ne
     prefix, suffix = old[: core.start], old[core.stop :]
     return _Needle(
         prefix=prefix,
+        length=len(old),
         new=new,
+        last_bytes=_find_last_bytes(prefix[-1:]),
         before=re.compile(b"".join(map(_make_pattern, prefix)) + rb"\Z"),
         after=re.compile(b"".join(map(_make_pattern, suffix))),
         width=sum(map(_find_width, prefix)),
@@ -165,6 +166,13 @@ def _make_pattern(char: str) -> bytes:
     return b"(?:" + b"|".join(forms) + b")"
 
 
+def _find_last_bytes(char: str) -> FrozenSet[bytes]:
+    if not char or _CORE.match(char):
+        return frozenset((char.encode(),))
+    digits = f"{char.encode()[-1]:X}"[-1] + f"{ord(char):X}"[-1]
+    return frozenset((char.encode()[-1:], *(digit.encode() for digit in digits + digits.lower())))
+
+
 def _make_hex_pattern(digits: str) -> bytes:
     return b"".join(
         f"[{digit}{digit.lower()}]".encode() if digit.isalpha() else digit.encode() for digit in digits
@@ -175,8 +183,23 @@ def _find_width(char: str) -> int:
     return 1 if _CORE.match(char) else max(_SEPARATOR_WIDTH, 11 * len(char.encode()))
 
 
+def _find_first(text: bytes, core: range, floor: int, needles: Sequence[_Needle]) -> Optional[_Match]:
+    """The longest match around this place of a core.
+
+    The needles come with the longest prefix first. Where two fit, one prefix ends with the other, so the longer
+    one starts no later.
+    """
+    for needle in needles:
+        match = _find_match(text, core, floor, needle)
+        if match is not None:
+            return match
+    return None
+
+
 def _find_match(text: bytes, core: range, floor: int, needle: _Needle) -> Optional[_Match]:
     """The needle around this place of its core, if all of it stands there and no longer name does."""
+    if needle.prefix and text[core.start - 1 : core.start] not in needle.last_bytes:
+        return None
     before = needle.before.search(text, max(floor, core.start - needle.width), core.start)
     after = needle.after.match(text, core.stop)
     if before is None or after is None:
