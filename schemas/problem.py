@@ -12,6 +12,9 @@ from schemas.syntax import START, Fields, Items, Leaf, Mark, Problem, Tree
 
 Location = tuple[int | str, ...]
 
+MOST_PROBLEMS: Final = 50
+"""A person corrects no more at once, and nobody can keep a pass busy with mistakes."""
+
 PLAIN_EXPECTATIONS: Final = {
     "missing": "expected this field, which is required",
     "string_type": "expected a string",
@@ -28,11 +31,11 @@ def find_problems(
     model: type[Model],
     translate: Callable[[Location], Location] = lambda location: location,
 ) -> Iterator[Problem]:
-    """Find the place and the words for each error of validating `root` as `model`.
+    """Find the place and the words for each error (but not endlessly many) of validating `root` as `model`.
 
     `translate` turns a location in the model into one in the file, where the two differ.
     """
-    for detail in error.errors(include_url=False, include_input=False):
+    for detail in error.errors(include_url=False, include_input=False)[:MOST_PROBLEMS]:
         location = translate(detail["loc"])
         is_about_key = detail["type"] == "extra_forbidden"
         mark = find_key_mark(root, location) if is_about_key else find_value_mark(root, location)

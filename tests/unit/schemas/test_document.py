@@ -1,11 +1,12 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.document import DocumentInvalid, read_document, read_fleet_file, read_intent, read_status
 from schemas.intent import Promotion
+from schemas.problem import MOST_PROBLEMS
 from schemas.syntax import MOST_BYTES, MOST_LEVELS
 from tests.unit.schemas.documents import ALL, FLEET, FLEET_PATH, PROMOTION, PROMOTION_PATH
 
@@ -176,6 +177,14 @@ def test_all_problems_are_reported_in_the_order_of_the_file() -> None:
     assert error.report.count("\n") == 1
 
 
+def test_a_file_full_of_mistakes_is_no_burden() -> None:
+    mistakes = ", ".join(f"reaso{number}" for number in range(5_000))
+    started = time.perf_counter()
+    error = read_invalid(PROMOTION.replace(b"reason: New checkout theme", mistakes.encode()))
+    assert time.perf_counter() - started < 2
+    assert len(error.problems) == MOST_PROBLEMS
+
+
 def test_a_place_in_a_list_is_told() -> None:
     error = read_invalid(
         FLEET.replace(b"time_zone: Europe/Berlin", b"timezone: Europe/Berlin"), path=FLEET_PATH
@@ -211,6 +220,7 @@ def test_a_reader_takes_only_its_own_kinds(read: object) -> None:
         read(PROMOTION, path="draft.yaml")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_break_the_reader(data: bytes) -> None:
     with pytest.raises(DocumentInvalid):
@@ -224,12 +234,14 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.lists(PIECES, max_size=40).map("".join))
 def test_no_yaml_breaks_the_reader(text: str) -> None:
     with pytest.raises(DocumentInvalid):
         read_document(text.encode(), path=PROMOTION_PATH)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_damage_to_a_valid_document_breaks_the_reader(data: st.DataObject) -> None:
     path, valid = data.draw(st.sampled_from(sorted(ALL.items())))

