@@ -44,7 +44,7 @@ def make_bare_repo(path: Path) -> Path:
 def add_hook(repo: Path, name: str, script: str) -> None:
     """Give a bare repository a server-side hook."""
     hook = repo / "hooks" / name
-    hook.parent.mkdir(exist_ok=True)
+    hook.parent.mkdir(parents=True, exist_ok=True)
     hook.write_text(f"#!/bin/sh\n{script}\n")
     hook.chmod(0o755)
 
