@@ -309,5 +309,5 @@ def test_a_value_that_would_be_changed_on_the_way_is_refused(pair: Pair) -> None
 
 def test_a_definition_is_adapted_only_where_names_are_meant() -> None:
     definition = "CREATE TABLE `a` (\n  `x` int COMMENT 'CREATE TABLE `a`'\n) ENGINE=InnoDB COMMENT='`a`'"
-    adapted = adapt_definition(definition, "a", "b", {})
+    adapted = adapt_definition(definition, "a", "b", renamed={})
     assert adapted == definition.replace("CREATE TABLE `a` (", "CREATE TABLE `b` (", 1)
