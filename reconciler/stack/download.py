@@ -66,7 +66,9 @@ def fetch_wordpress(report: Report) -> WordPress:
 
 
 def _download_from_npm(folder: Path) -> None:
-    run_command(["npm", "pack", _NPM_PACKAGE, "--loglevel=error"], cwd=folder, timeout=900)
+    # npm would otherwise try for minutes before Debian gets its turn.
+    patience = ["--fetch-retries=1", "--fetch-retry-mintimeout=2000"]
+    run_command(["npm", "pack", _NPM_PACKAGE, "--loglevel=error", *patience], cwd=folder, timeout=900)
     archive = next(folder.glob("*.tgz"))
     wanted = [f"{_IN_PACKAGE}/latest/wordpress", f"{_IN_PACKAGE}/wp-cli/wp-cli.phar"]
     run_command(["tar", "-xzf", archive, "-C", folder, "--no-same-owner", *wanted], timeout=300)
