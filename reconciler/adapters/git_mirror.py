@@ -17,7 +17,6 @@ from reconciler.adapters.git_ref import (
     open_repository,
     push_commit,
     read_ref,
-    refuse_shallow,
     settle_refused_push,
 )
 from reconciler.adapters.git_state import StateFolder
@@ -75,7 +74,6 @@ class MirrorOrigin:
         refs = self.refs()
         with self._state.alone():
             self._fetch(dict.fromkeys((refs.intents, refs.status)))
-            self._refuse_shallow()
             return Tip(read_ref(self.repo, refs.intents), read_ref(self.repo, refs.status))
 
     def move(self, ref: str, *, expected: str | None, new: str) -> None:
@@ -91,19 +89,11 @@ class MirrorOrigin:
                 return
             self.repo.references.create(ref, new, force=True)
 
-    def _refuse_shallow(self) -> None:
-        """Begin the mirror anew when the remote made it shallow, so that a repaired remote is taken at once."""
-        try:
-            refuse_shallow(self.repo, self._url)
-        except RepoUnusable:
-            shutil.rmtree(self._state.mirror)
-            self.repo = _open_mirror(self._state.mirror)
-            raise
-
     def _fetch(self, refs: dict[str, None]) -> None:
         """Make the mirror's refs what the remote's are: one exchange, three if a branch is missing there."""
         done = self._fetch_refs(list(refs))
-        if done.code == 0:
+        # Of a shallow remote git says "rejected", leaves our refs as they were, and ends with 0.
+        if done.code == 0 and "rejected" not in done.complaint:
             return
         present = list_remote(self.git, self._url, *refs)
         for gone in refs.keys() - present.keys():

@@ -79,7 +79,7 @@ def test_a_person_is_made_safe_for_the_header(text: str | None, person: str) -> 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(author=_ANY_TEXT, subject=_ANY_TEXT, body=_ANY_TEXT, value=_ANY_TEXT)
-def test_any_text_makes_a_sound_commit(
+def test_any_text_makes_a_sound_commit(  # noqa: PLR0917 - hypothesis and pytest pass by name
     author: str, subject: str, body: str, value: str, bare: Path, fleet: OpenFleet
 ) -> None:
     with fleet(bare) as repo:

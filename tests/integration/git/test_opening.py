@@ -47,7 +47,7 @@ both = pytest.mark.parametrize("spell", [_as_path, _as_url])
 def test_a_shallow_clone_is_refused(spell: Spell, bare: Path, tmp_path: Path, fleet: OpenFleet) -> None:
     Person(bare, tmp_path / "clone").commit({"README": b"again"})
     git(tmp_path, "clone", "--quiet", "--bare", "--depth=1", f"file://{bare}", "shallow.git")
-    with pytest.raises(RepoUnusable, match="shallow.*unshallow"):
+    with pytest.raises(RepoUnusable, match=r"shallow.*unshallow"):
         fleet(spell(tmp_path / "shallow.git")).fetch()
     git(tmp_path / "shallow.git", "fetch", "--quiet", "--unshallow", "origin")
     assert fleet(spell(tmp_path / "shallow.git")).fetch().intents is not None
@@ -67,7 +67,7 @@ def test_a_sha256_repository_is_refused(spell: Spell, tmp_path: Path, fleet: Ope
 @both
 def test_what_is_no_repository_is_refused(spell: Spell, tmp_path: Path, fleet: OpenFleet) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RepoUnusable, match="git init|address"):
+    with pytest.raises(RepoUnusable, match=r"git init|address"):
         fleet(spell(tmp_path / "empty"), branch="main").fetch()
 
 
@@ -80,7 +80,7 @@ def test_a_folder_inside_a_repository_is_not_that_repository(checkout: Path, fle
 @both
 def test_a_detached_head_does_not_name_a_branch(spell: Spell, bare: Path, fleet: OpenFleet) -> None:
     git(bare, "update-ref", "--no-deref", "HEAD", git(bare, "rev-parse", "main"))
-    with pytest.raises(RepoUnusable, match="detached.*set `branch`"):
+    with pytest.raises(RepoUnusable, match=r"detached.*set `branch`"):
         fleet(spell(bare)).fetch()
 
 
@@ -138,7 +138,7 @@ def test_an_impossible_branch_name_is_refused(name: str, bare: Path, fleet: Open
 def test_a_checked_out_branch_is_read_but_not_written(checkout: Path, fleet: OpenFleet) -> None:
     repo = fleet(checkout)
     tip = repo.fetch().status
-    with pytest.raises(RepoUnusable, match="main is checked out.*updateInstead"):
+    with pytest.raises(RepoUnusable, match=r"main is checked out.*updateInstead"):
         repo.push_changes(Branch.STATUS, expected=tip, changes={"a": b"1"}, message=SAID)
     assert repo.fetch().status == tip
     assert git(checkout, "status", "--porcelain") == ""
