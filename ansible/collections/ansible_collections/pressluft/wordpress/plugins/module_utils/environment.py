@@ -117,8 +117,9 @@ class EnvironmentState:
         return Journal(make_job_folder_path(self.folder, job.id), job)
 
     def finish_job(self):
-        """Note that this job ended here, so that it never runs again."""
-        if self.job.id not in read_finished(self.folder):
+        """Note that this job ended here, so that it never runs again; a promotion only ends with its cut-over."""
+        is_last = self.job.type != "env_promote" or self.job.step == "cut_over"
+        if is_last and self.job.id not in read_finished(self.folder):
             durable_file.append_line(self._path("finished.txt"), self.job.id)
 
     def path(self, name):

@@ -8,6 +8,8 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils import clock, 
 
 # Where a cut-over stands, in its order; `reversed` is the other end (node-protocol.md, Results).
 STARTED, RENAMED, SWITCHED, HEALTHY, REVERSED = "started", "renamed", "switched", "healthy", "reversed"
+STAGED = "staged"
+"""The step after which a cut-over may begin."""
 ENDED_CUTS = frozenset({HEALTHY, REVERSED})
 
 
@@ -26,6 +28,11 @@ class Journal:
             "result": None,
         }
         self._content = read_journal(folder) or empty
+
+    @property
+    def job_id(self):
+        """The job whose diary this is."""
+        return self._content["job_id"]
 
     @property
     def steps(self):
@@ -74,9 +81,10 @@ class Journal:
         """Note how the job ended on this node: what it returned and, if it failed, its `pressluft_error`."""
         self._write(result=result, error=error)
 
-    def clear(self):
-        """Forget all steps: the job starts over, and nothing of it is left."""
-        self._write(steps=[], cut={}, result=None, error=None)
+    def restart(self):
+        """Forget what was staged and cut: the job begins again, and nothing live is left of it."""
+        kept = [step for step in self._content["steps"] if step["name"] != STAGED]
+        self._write(steps=kept, cut={}, result=None, error=None)
 
     def make_path(self, name):
         """The path of a file beside the journal; its folder exists after the first record."""

@@ -1,0 +1,200 @@
+"""How a cut-over ends: the new release stays, the old one is back, or nothing was ever changed. Safe to repeat."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from datetime import datetime, timedelta, timezone
+
+from ansible_collections.pressluft.wordpress.plugins.module_utils import (
+    clock,
+    durable_file,
+    exchange,
+    release,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.baseline import (
+    advance_baseline,
+    read_baseline,
+    write_baseline,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.cut import PROMOTION, ROLLBACK, load_cut
+from ansible_collections.pressluft.wordpress.plugins.module_utils.cut_step import (
+    check_site,
+    find_late_writes,
+    save_writes,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import (
+    make_environment_folder_path,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.environment_lock import take_lock
+from ansible_collections.pressluft.wordpress.plugins.module_utils.journal import REVERSED
+from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import Measure
+
+CUT_FILE, MEASURED_FILE, NEXT_FILE = "cut.json", "measured.json", "baseline-next.json"
+_SOURCE_LOCK_SECONDS = 60.0
+
+
+def end_healthy(bench, cut):
+    """Make the new release the site's: baseline, records, and what is no longer needed goes."""
+    journal, outgoing = bench.journal, cut.exchange.outgoing
+    if "late_writes" not in journal.cut:
+        written = find_late_writes(bench, cut, load_measures(journal), database=outgoing)
+        saved = save_writes(bench, cut, outgoing) if cut.kind == ROLLBACK else []
+        journal.record_cut(late_writes=written, saved=saved)
+    advance_memory(bench, cut)
+    bench.on_step("baseline advanced")
+    _record_release(bench, cut)
+    bench.on_step("release recorded")
+    _drop_what_is_replaced(bench, cut)
+    bench.on_step("replaced dropped")
+    noted = journal.cut
+    journal.record_end({"cut_over": _make_report(noted), "health": noted["health"]})
+    bench.on_step("end recorded")
+    bench.state.finish_job()
+
+
+def end_reversed(bench, cut):
+    """Record that production is what it was, or that it is not: then the environment is `failed`."""
+    journal = bench.journal
+    if "saved" not in journal.cut:
+        saved = save_writes(bench, cut, cut.exchange.incoming) if cut.kind == PROMOTION else []
+        health = check_site(bench, cut, {"problems": journal.cut.get("problems_back")})
+        journal.record_cut(saved=saved, health_after=health)
+    bench.on_step("writes saved")
+    noted = journal.cut
+    status = "active" if noted["health_after"]["healthy"] else "failed"
+    bench.state.record(status=status, last_change_at=clock.read_now())
+    exchange.drop_database(bench.conn, cut.exchange.outgoing)
+    if cut.kind == PROMOTION:
+        drop_staged(bench, cut)
+    bench.on_step("staged dropped")
+    journal.record_cut(state=REVERSED)
+    error = make_unhealthy(cut, noted["health"], noted["health_after"])
+    health = {name: noted[name] for name in ("health", "health_after")}
+    journal.record_end(dict(health, cut_over=_make_report(noted)), error.as_result())
+    bench.on_step("end recorded")
+    bench.state.finish_job()
+
+
+def give_up(bench, cut, error):
+    """Nothing live was changed: drop what was staged and leave the job as if it had never been staged.
+
+    `error` is the `pressluft_error` to end with. It is written down first: once the shadow is gone, the tables
+    no longer say that nothing was exchanged.
+    """
+    bench.journal.record_cut(given_up=error)
+    bench.on_step("giving up")
+    if cut.kind == PROMOTION:
+        drop_staged(bench, cut)
+    exchange.drop_database(bench.conn, cut.exchange.outgoing)
+    bench.on_step("staged dropped")
+    bench.state.set_status("active")
+    journal = bench.journal
+    journal.restart()
+    journal.record_end({}, error)
+
+
+def drop_staged(bench, cut):
+    """Drop a shadow database and a release that nobody serves."""
+    exchange.drop_database(bench.conn, cut.exchange.incoming)
+    release.remove_release(cut.environment.root, cut.release_new)
+
+
+def make_unhealthy(cut, health, health_after):
+    """The error of a cut-over that was reversed."""
+    failed = "; ".join(
+        "{0}: {1}".format(check["name"], check["detail"]) for check in health["checks"] if not check["ok"]
+    )
+    back = "The old release is back and healthy."
+    if not health_after["healthy"]:
+        back = "The old release is back but is not healthy either, so the environment is failed."
+    return NodeError(
+        "HEALTH_CHECK_FAILED",
+        "after the {0} the site was not healthy: {1}. {2}".format(cut.kind, failed, back),
+        "Correct it on the source and promote again; what visitors wrote meanwhile is in the job's folder saved/.",
+    )
+
+
+def advance_memory(bench, cut):
+    """Set the source's baseline of what was promoted to what was installed (of a rollback: as it was before)."""
+    state_dir = os.path.dirname(bench.state.folder)
+    folder = make_environment_folder_path(state_dir, cut.source_id)
+    if not os.path.isdir(folder):
+        return
+    changes = durable_file.read_json(os.path.join(bench.journal.folder, NEXT_FILE)) or {}
+    with take_lock(folder, bench.state.job, wait=_SOURCE_LOCK_SECONDS):
+        before = read_baseline(state_dir, cut.source_id)
+        if before is None or before["job_id"] == bench.state.job.id:
+            return
+        durable_file.write_json(bench.journal.make_path("baseline-before.json"), before)
+        production = {
+            key: Measure(sides["production"], "", sides.get("evidence")) for key, sides in changes.items()
+        }
+        source = {key: Measure(sides["source"]) for key, sides in changes.items()}
+        names = list(changes)
+        after = advance_baseline(
+            before, names, job_id=bench.state.job.id, production=production, source=source
+        )
+        write_baseline(state_dir, cut.source_id, after, production=production)
+
+
+def save_measures(journal, measures):
+    """Keep what production's rows were right before the RENAME, for whoever counts late writes."""
+    content = {key: [measure.digest, measure.evidence] for key, measure in measures.items()}
+    durable_file.write_json(journal.make_path(MEASURED_FILE), content)
+
+
+def load_measures(journal):
+    """What `save_measures` kept."""
+    content = durable_file.read_json(os.path.join(journal.folder, MEASURED_FILE)) or {}
+    return {key: Measure(digest, "", evidence) for key, (digest, evidence) in content.items()}
+
+
+def load_kept_cut(state):
+    """The cut-over whose old tables and release are kept, and its job's id; None where nothing is."""
+    kept = state.content.get("kept")
+    if not kept:
+        return None
+    content = durable_file.read_json(os.path.join(state.journal(kept["job_id"]).folder, CUT_FILE))
+    return load_cut(content) if content else None
+
+
+def _make_report(noted):
+    """The `cut_over` of a result (node-protocol.md)."""
+    names = ("rename_ms", "gap_ms", "carried_options", "late_writes", "saved")
+    return {name: noted.get(name) for name in names}
+
+
+def _record_release(bench, cut):
+    until = datetime.now(timezone.utc) + timedelta(seconds=cut.keep_old)
+    kept = {"job_id": bench.state.job.id, "until": until.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    is_kept = cut.kind == PROMOTION and cut.keep_old > 0
+    bench.state.record(
+        status="active",
+        last_change_at=bench.journal.cut["switched_at"],
+        current_release=cut.release_new,
+        previous_release=cut.release_old if is_kept else None,
+        cut=bench.state.job.id,
+        kept=kept if is_kept else None,
+    )
+
+
+def _drop_what_is_replaced(bench, cut):
+    """The shadow is empty by now; an earlier promotion's old tables and release can never be wanted again."""
+    exchange.drop_database(bench.conn, cut.exchange.incoming)
+    if cut.kind == ROLLBACK or cut.keep_old <= 0:
+        exchange.drop_database(bench.conn, cut.exchange.outgoing)
+        _remove_release(cut, cut.release_old)
+    if cut.kind == PROMOTION and cut.kept_job:
+        content = durable_file.read_json(os.path.join(bench.state.journal(cut.kept_job).folder, CUT_FILE))
+        if content:
+            earlier = load_cut(content)
+            exchange.drop_database(bench.conn, earlier.exchange.outgoing)
+            if earlier.release_old != cut.release_old:
+                _remove_release(cut, earlier.release_old)
+
+
+def _remove_release(cut, name):
+    with contextlib.suppress(OSError):  # what is left costs space, not safety
+        release.remove_release(cut.environment.root, name)

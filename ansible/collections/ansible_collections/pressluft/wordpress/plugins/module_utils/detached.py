@@ -1,0 +1,75 @@
+"""A program that outlives the connection, the module and the controller that started it (design §5).
+
+It is the module's own code: the archive that Ansible sent is copied beside the job's journal, and the same
+interpreter runs it in a session of its own. It inherits the environment's lock, so nobody can step in between.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from ansible_collections.pressluft.wordpress.plugins.module_utils import durable_file
+
+MARKER = "PRESSLUFT_PROGRAM"
+"""In the program's environment, with the job's id: who cleans up processes leaves this one alone."""
+
+_PACKAGE = "ansible_collections.pressluft.wordpress.plugins.module_utils"
+_START = "import sys; sys.path.insert(0, sys.argv[1]); from {0}.{1} import main; sys.exit(main(sys.argv[2:]))"
+_LOG_KEPT = 4000
+
+
+def start_program(journal, name, arguments, *, lock):
+    """Start `module_utils/<name>.py`'s `main(arguments)` detached, and hand it the lock. Returns at once.
+
+    `lock` is the lock's descriptor: the caller may close its own afterwards. The program's output goes to
+    `program.log` beside the journal.
+    """
+    path = _keep_code(journal)
+    command = [sys.executable, "-c", _START.format(_PACKAGE, name), path, *arguments, "--lock", str(lock)]
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", MARKER: journal.job_id}
+    log = os.open(journal.make_path("program.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        # Two forks and a session of its own: the shell between ends at once, and whoever started us can neither
+        # wait for the program nor reach it by process group or terminal.
+        launcher = subprocess.Popen(
+            ["/bin/sh", "-c", '"$@" & exit 0', "sh", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env=environment,
+            pass_fds=(lock,),
+            start_new_session=True,
+        )
+        launcher.wait()
+    finally:
+        os.close(log)
+
+
+def read_log(folder):
+    """The end of what the program printed: only what went wrong unforeseen."""
+    try:
+        with open(os.path.join(folder, "program.log"), "rb") as stream:
+            return stream.read()[-_LOG_KEPT:].decode("utf-8", "replace").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def find_code():
+    """Where this very code is: the archive that Ansible sent, or the folder that holds `ansible_collections`."""
+    archive = getattr(__loader__, "archive", None)
+    return archive or os.path.abspath(os.path.join(__file__, *[os.pardir] * 6))
+
+
+def _keep_code(journal):
+    """The archive is deleted when the module ends, so the program runs a copy; a source tree is used as it is."""
+    code = find_code()
+    if os.path.isdir(code):
+        return code
+    path = journal.make_path("program.zip")
+    if os.path.realpath(code) != os.path.realpath(path):
+        with open(code, "rb") as stream:
+            durable_file.write_bytes(path, stream.read())
+    return path
