@@ -277,8 +277,10 @@ class Draft:
         self._record_job(changed, tell(changed, self._intents.get(job.id), event))
 
     def _record_job(self, job: JobRecord, line: Line | None) -> None:
+        """Keep the job's new record; of several moves in one pass only the last is told."""
         self._jobs[job.id] = job
         if line is not None:
+            self._lines = [other for other in self._lines if other.job is None or other.job.id != job.id]
             self._lines.append(line)
 
     def mirror_sites(self) -> None:

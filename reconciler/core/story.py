@@ -75,7 +75,8 @@ def tell_reason(job: JobRecord) -> str:
 
 def make_message(lines: Sequence[Line]) -> CommitMessage:
     """Make one commit's message of all that a pass has to say."""
-    texts = [line.text for line in lines] or ["status updated"]
+    told = [line for line in lines if line.job is not None] or list(lines)
+    texts = [line.text for line in told] or ["status updated"]
     more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
     subject = texts[0][: SUBJECT_BYTES - len(more)] + more
     details = [line.job.error_message for line in lines if line.job and line.job.error_message]
