@@ -113,7 +113,7 @@ def _make_ssh_arguments(trust: SshTrust) -> str:
         "ServerAliveCountMax": "3",
     }
     if trust.known_hosts:
-        options |= {"UserKnownHostsFile": f'"{trust.known_hosts}"', "GlobalKnownHostsFile": "none"}
+        options |= {"UserKnownHostsFile": f'"{trust.known_hosts}"', "GlobalKnownHostsFile": os.devnull}
     if trust.ssh_key:
         options |= {"IdentitiesOnly": "yes"}
     return shlex.join(part for name, value in options.items() for part in ("-o", f"{name}={value}"))

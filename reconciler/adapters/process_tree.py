@@ -104,6 +104,8 @@ def _is_prey(process: psutil.Process) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE and DETACHED not in _read_environment(process)
     except psutil.NoSuchProcess:
         return False
+    except psutil.AccessDenied:
+        return True
 
 
 def _read_environment(process: psutil.Process) -> Mapping[str, str]:

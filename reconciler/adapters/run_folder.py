@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -55,10 +56,10 @@ class RunFolder:
         self._sheet.write_text(json.dumps(asdict(sheet)))
 
     def read_sheet(self) -> RunSheet | None:
-        """Return the orders; None if the daemon died before they were written."""
+        """Return the orders; None if the daemon died before they were written, or spoke of other things."""
         try:
             return RunSheet(**json.loads(self._sheet.read_text()))
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, TypeError):
             return None
 
     def write_supervisor(self) -> None:
@@ -88,18 +89,26 @@ class RunFolder:
             os.close(folder)
 
     def read_result(self) -> RunOutcome | None:
-        """Return how the run ended, None while nobody wrote it."""
+        """Return how the run ended; None while nobody wrote it in the words of this version."""
         try:
             kept = json.loads(self._result.read_text())
-        except FileNotFoundError:
+            return RunOutcome(**{**kept, "state": RunState(kept["state"])})
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
             return None
-        return RunOutcome(**{**kept, "state": RunState(kept["state"])})
 
     def read_events(self, *, after: int) -> Sequence[RunEvent]:
-        """Return the progress lines numbered above `after`; a line that is still being written is not one."""
+        """Return the progress lines numbered above `after`, up to the first that is not whole (yet)."""
         try:
-            lines = self.events.read_text().split("\n")[:-1]
+            lines = self.events.read_text().split("\n")[after:-1]
         except FileNotFoundError:
             return ()
-        kept = (json.loads(line) for line in lines[after:])
-        return [RunEvent(one["number"], datetime.fromisoformat(one["at"]), one["text"]) for one in kept]
+        events: list[RunEvent] = []
+        with contextlib.suppress(ValueError):  # a full disk may have cut a line
+            for line in lines:
+                events.append(_parse_event(line))  # noqa: PERF401 - what came before the cut is kept
+        return events
+
+
+def _parse_event(line: str) -> RunEvent:
+    kept = json.loads(line)
+    return RunEvent(number=kept["number"], at=datetime.fromisoformat(kept["at"]), text=kept["text"])

@@ -22,7 +22,6 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TextIO
 
 import ansible_runner
 
@@ -124,7 +123,8 @@ class EventRecorder:
     """Takes ansible-runner's events in a thread of its own: a handler that raises would break the run."""
 
     def __init__(self, folder: RunFolder) -> None:
-        self.summary = PlaySummary()
+        self._written = 0
+        self._summary = PlaySummary()
         self._folder = folder
         self._queue: SimpleQueue[Event | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._record, daemon=True)
@@ -142,19 +142,34 @@ class EventRecorder:
         """Return what all events together said."""
         self._queue.put(None)
         self._thread.join()
-        return self.summary
+        return self._summary
 
     def _record(self) -> None:
-        number = 0
-        with self._folder.log.open("a") as log, self._folder.events.open("a") as progress:
-            while (event := self._queue.get()) is not None:
-                self.summary = fold_event(self.summary, event)
-                _write_output(event, log)
-                for text in find_progress(event):
-                    number += 1
-                    line = {"number": number, "at": datetime.now(UTC).isoformat(), "text": text}
-                    progress.write(json.dumps(line) + "\n")
-                    progress.flush()
+        while (event := self._queue.get()) is not None:
+            self._summary = fold_event(self._summary, event)
+            # A full disk takes the log away, but must not change what the run means.
+            with contextlib.suppress(OSError):
+                self._write_output(event)
+                self._write_progress(event)
+
+    def _write_output(self, event: Event) -> None:
+        output = event.get("stdout")
+        if isinstance(output, str) and output:
+            with self._folder.log.open("a") as log:
+                log.write(f"{output}\n")
+
+    def _write_progress(self, event: Event) -> None:
+        texts = find_progress(event)
+        if not texts:
+            return
+        now = datetime.now(UTC).isoformat()
+        lines = [
+            json.dumps({"number": number, "at": now, "text": text})
+            for number, text in enumerate(texts, start=self._written + 1)
+        ]
+        with self._folder.events.open("a") as events:
+            events.write("".join(f"{line}\n" for line in lines))
+        self._written += len(lines)
 
 
 def main() -> int:
@@ -224,13 +239,6 @@ def _run_playbook(sheet: RunSheet, recorder: EventRecorder) -> int | None:
     )
     rc = runner.rc
     return rc if isinstance(rc, int) else None
-
-
-def _write_output(event: Event, log: TextIO) -> None:
-    text = event.get("stdout")
-    if isinstance(text, str) and text:
-        log.write(text + "\n")
-        log.flush()
 
 
 if __name__ == "__main__":

@@ -45,8 +45,10 @@ class Stage:
         return len(find_marked(self.mark))
 
     def run(self, spec: RunSpec) -> RunOutcome:
-        """Run to the end."""
-        return self.wait(self.runner.start(spec))
+        """Run to the end, which leaves no process behind however it comes."""
+        outcome = self.wait(self.runner.start(spec))
+        assert self.count_processes() == 0
+        return outcome
 
     def wait(self, key: str) -> RunOutcome:
         """Return the outcome of a run as soon as it has ended."""

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from reconciler.adapters.private_folder import find_private_parent
+from reconciler.errors import Transient
 from reconciler.ports import RunState
 from reconciler.stack.sshd import Sshd
 from tests.integration.runner.pipe import PATIENCE, ProcessPipe
@@ -57,7 +58,7 @@ def test_a_run_cancelled_before_it_began_never_begins(stage: Stage) -> None:
     key = stage.runner.start(make_spec("sleep", variables={"pipe": "/dev/null"}))
     stage.runner.cancel(key)
     assert stage.wait(key).state is RunState.CANCELLED
-    assert stage.runner.events(key) == []
+    assert list(stage.runner.events(key)) == []
     assert stage.count_processes() == 0
 
 
@@ -74,9 +75,16 @@ def test_a_cancelled_run_over_ssh_leaves_nothing_on_this_side(
     os.kill(on_node, signal.SIGKILL)  # what goes on there is the node's affair
 
 
-def test_a_finished_run_over_ssh_leaves_no_connection(ssh_stage: Stage, sshd: Sshd) -> None:
-    assert ssh_stage.run(make_spec("succeed", node=make_node(sshd))).state is RunState.SUCCEEDED
-    assert ssh_stage.count_processes() == 0
+def test_a_run_that_cannot_be_started_leaves_nothing_and_may_be_tried_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec("succeed")
+    monkeypatch.setattr(sys, "executable", "/not/there/python")
+    with pytest.raises(Transient, match="cannot start a run"):
+        stage.runner.start(spec)
+    assert find_private_folders(stage) == []
+    monkeypatch.undo()
+    assert stage.run(spec).state is RunState.SUCCEEDED
 
 
 def test_a_run_that_takes_too_long_is_killed(stage: Stage, pipe: ProcessPipe) -> None:
