@@ -57,7 +57,7 @@ def test_a_rewritten_value_is_what_php_writes_after_the_move(
     rewriter = Rewriter(make_url_replacements(*_MOVES[move]))
     verdicts: Counter[str] = Counter()
     changed = 0
-    for written in _write(writer, move, _CASES // len(_MOVES)):
+    for written in _write(writer, move, -(-_CASES // len(_MOVES))):
         answers = [rewriter.rewrite(case.before).value for case in written]
         changed += sum(answer != case.before for answer, case in zip(answers, written, strict=True))
         pairs = [(answer, case.after) for answer, case in zip(answers, written, strict=True)]

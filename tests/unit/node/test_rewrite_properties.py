@@ -24,7 +24,10 @@ _PIECES = st.sampled_from(
     rb"""old.test https:// http: // \/ \\\/ %2F %3A %252f :81 : /new ~ /srv/old /next www. - . @ a:1:{ "; s:8:"
     s:16:" i:0; } { [ ] " , \ \u002d \n C:1:"A":8:{ O:1:"A":1:{ S:9:" \41 %22""".split()
 )
-_VALUES = st.lists(st.one_of(_PIECES, st.binary(max_size=3)), max_size=12).map(b"".join)
+_VALUES = st.lists(
+    st.one_of(st.just(b"old.test"), st.just(b"https://old.test"), _PIECES, _PIECES, st.binary(max_size=3)),
+    max_size=12,
+).map(b"".join)
 
 
 def _serialize(strings: list[bytes]) -> bytes:
