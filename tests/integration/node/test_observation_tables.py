@@ -1,9 +1,16 @@
 """How tables are found, read in one moment, chunked, and how a changed row is named."""
 
+import math
+import random
+import struct
 from contextlib import closing
 from typing import Any
 
 import pytest
+from ansible_collections.pressluft.wordpress.plugins.module_utils.column import (
+    make_row_hash,
+    read_columns,
+)
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import (
     DatabaseError,
     connect,
@@ -202,3 +209,20 @@ def test_the_servers_identity_outlives_a_connection(ours: Any, mariadb: MariaDB)
 def test_a_missing_login_file_is_never_a_default_login() -> None:
     with pytest.raises(DatabaseError, match="does not exist"):
         connect("/nonexistent/mysql.cnf")
+
+
+@pytest.mark.parametrize(("kind", "number", "bits"), [("DOUBLE", "<d", "<Q"), ("FLOAT", "<f", "<I")])
+def test_neighbouring_numbers_never_look_the_same(
+    admin: Any, ours: Any, database: Login, *, kind: str, number: str, bits: str
+) -> None:
+    dice = random.Random(20240229)
+    values: set[float] = set()
+    while len(values) < 1000:
+        drawn = dice.getrandbits(8 * struct.calcsize(bits))
+        pair = [struct.unpack(number, struct.pack(bits, drawn ^ last))[0] for last in (0, 1)]
+        values |= {value for value in pair if math.isfinite(value)}
+    admin.execute(f"CREATE TABLE wp_t (f {kind})")
+    admin.execute("INSERT INTO wp_t VALUES " + ",".join(f"({value!r})" for value in values))
+    columns = read_columns(ours, database.user, "wp_t")
+    count = f"SELECT COUNT(DISTINCT f), COUNT(DISTINCT {make_row_hash(columns)}) FROM {database.user}.wp_t"
+    assert run_query(ours, count) == [(len(values), len(values))]

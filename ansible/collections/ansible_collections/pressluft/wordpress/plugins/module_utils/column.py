@@ -149,8 +149,9 @@ def _make_encoding(column: Column, name: str) -> str:
     if column.type in _NAMED:
         return "CONCAT(CAST(%s AS CHAR), ',')" % name
     if column.type in ("float", "double"):
-        # As text a FLOAT has six digits; the DOUBLE of the same value has as many as it takes to tell it apart.
-        return "CONCAT(CAST(%s AS DOUBLE), ',')" % name
+        # As text a FLOAT has six digits; the DOUBLE of the same value has as many as it takes to tell it apart,
+        # but only in a field that is wide enough: CONCAT(double) alone drops the last one (10.11, 1 in 130).
+        return "CONCAT(CAST(CAST(%s AS DOUBLE) AS CHAR(64)), ',')" % name
     if column.type in _NUMBERED:
         return "CONCAT(CAST(%s AS UNSIGNED), ',')" % name
     if column.type in _SHAPES:
