@@ -29,7 +29,8 @@ def take_evidence(site: Site) -> Mapping[str, str]:
 def count_traces(site: Site, text: str) -> int:
     """Count the lines of a whole dump of a site's database that contain a text."""
     found = run_shell(
-        'mariadb-dump --defaults-extra-file="$1" --skip-comments --skip-extended-insert "$2" | grep -cF -- "$3" || true',
+        'mariadb-dump --defaults-extra-file="$1" --skip-comments --skip-extended-insert "$2" '
+        '| { grep -cF -- "$3" || true; }',
         str(site.stack.mariadb.client_file),
         site.database_name,
         text,

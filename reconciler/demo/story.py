@@ -57,8 +57,9 @@ class Demo:
         )
         self.set_theme_version("2.0.0")
         self.staging.query(
-            f"UPDATE {{p}}options SET option_value = %s WHERE option_name = '{SETTINGS}'",
+            "UPDATE {p}options SET option_value = %s WHERE option_name = %s",
             make_settings(self.staging.url),
+            SETTINGS,
         )
         self.staging.query(
             "CREATE TABLE {p}demo_shop_coupons (id INT PRIMARY KEY, url VARCHAR(200)) ENGINE=InnoDB"
