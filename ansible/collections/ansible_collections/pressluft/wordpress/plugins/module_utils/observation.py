@@ -107,7 +107,7 @@ def observe(
             "taken_at": taken_at,
             "baseline": baseline and {name: baseline[name] for name in ("id", "taken_at")},
             "source_fingerprint": _make_fingerprint(resources),
-            "pending_upgrade": find_pending_upgrade(connection, production, source),
+            "pending_upgrade": _find_pending_upgrade(connection, look),
             "schema_differences": _find_schema_differences(look, resources),
             "source_only": _find_source_only(connection, look, resources),
             "resources": resources,
@@ -254,6 +254,12 @@ def _find_schema_differences(look: _Look, resources: Iterable[Resource]) -> List
             if difference:
                 differences.append({"table": found["name"], "difference": difference})
     return differences
+
+
+def _find_pending_upgrade(connection: Connection[Any], look: _Look) -> Optional[str]:
+    if OPTION in look.production.failures:  # told by the option rows
+        return None
+    return find_pending_upgrade(connection, *look.sides)
 
 
 def _find_source_only(
