@@ -163,9 +163,8 @@ class RunEvent:
 class RunOutcome:
     """What became of a run.
 
-    `result` is what the playbook's modules returned under `pressluft` (merged in task order). For `FAILED`:
-    `rc` as ansible-runner reports it, and `code`, `message`, `retry` as the failing module said them itself
-    (`code` None when no module of ours spoke: the caller maps `rc`).
+    `result` is what the playbook's modules returned under `pressluft` (merged in task order). A `FAILED` one
+    always carries `code` and `retry`: the failing module's own, else those of Ansible's exit code (spec.md §5).
     """
 
     state: RunState
