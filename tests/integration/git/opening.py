@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from pydantic import SecretStr
 
 from reconciler.adapters.git_repo import GitFleetRepo, Identity, open_fleet_repo
 from reconciler.ports import CommitMessage
@@ -29,6 +30,7 @@ class OpenFleet(Protocol):
         status_branch: str | None = None,
         signing_key: Path | None = None,
         via: Sshd | None = None,
+        token: SecretStr | None = None,
     ) -> GitFleetRepo: ...
 
 
@@ -56,6 +58,7 @@ def make_opener(folder: Path, opened: ExitStack) -> Callable[..., GitFleetRepo]:
         status_branch: str | None = None,
         signing_key: Path | None = None,
         via: Sshd | None = None,
+        token: SecretStr | None = None,
     ) -> GitFleetRepo:
         repo = open_fleet_repo(
             str(location),
@@ -66,6 +69,7 @@ def make_opener(folder: Path, opened: ExitStack) -> Callable[..., GitFleetRepo]:
             state_dir=folder / state,
             ssh_key=via.key if via else None,
             known_hosts=via.known_hosts if via else None,
+            token=token,
         )
         return opened.enter_context(repo)
 
