@@ -44,7 +44,8 @@ spec:
 def make_site_files(site: str = "acme", site_id: UUID = SITE_ID) -> dict[str, str]:
     """Write a site's files, without environments."""
     return {
-        f"sites/{site}/site.yaml": f"apiVersion: pressluft/v1\nkind: Site\nmetadata: {{name: {site}, id: {site_id}}}\nspec: {{}}\n"
+        f"sites/{site}/site.yaml": "apiVersion: pressluft/v1\nkind: Site\n"
+        f"metadata: {{name: {site}, id: {site_id}}}\nspec: {{}}\n"
     }
 
 
