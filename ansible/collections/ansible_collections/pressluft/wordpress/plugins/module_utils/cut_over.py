@@ -80,6 +80,13 @@ def resume_cut(bench, cut):
         _drive(bench, cut, go_forward=_abandon)
 
 
+def cut_over(call):
+    """Carry out a `cut_over` request (node-protocol.md): the result's `cut_over` and `health`."""
+    if call.check_mode:
+        return {"changed": True}
+    return dict(run_cut_over(call, call.production), changed=True)
+
+
 def run_cut_over(call, environment):
     """Start the detached program, or find the one that runs, and return what it ended with.
 
@@ -100,6 +107,12 @@ def run_cut_over(call, environment):
         "Correct what the message names on the node; the job is resumed from its journal.",
         retry=True,
     )
+
+
+def has_ended(call, environment):
+    """Whether this job's cut-over came to one of its two ends already."""
+    noted = read_journal(_make_job_folder(call, environment)) or {"cut": {}}
+    return noted["cut"].get("state") in ENDED_CUTS
 
 
 def main(arguments):
@@ -127,17 +140,13 @@ def run_program(state_dir, config_dir, environment_id, *, job, lock=None, run=ru
         if attempt:
             time.sleep(_RECONNECT_SECONDS)
         try:
-            with (
-                closing(connect(config.mysql_defaults_file)) as conn,
-                open_environment(
-                    state_dir,
-                    cut.environment,
-                    job=job,
-                    conn=conn,
-                    lock_descriptor=None if lock is None else os.dup(lock),
-                ) as state,
-            ):
-                run(Bench(state, conn, config.wp_cli, on_step or _ignore), cut)
+            with closing(connect(config.mysql_defaults_file)) as conn:
+                handed = None if lock is None else os.dup(lock)
+                opened = open_environment(
+                    state_dir, cut.environment, job=job, conn=conn, lock_descriptor=handed
+                )
+                with opened as state:
+                    run(Bench(state, conn, config.wp_cli, on_step or _ignore), cut)
         except DatabaseError:
             if attempt == _CONNECTIONS - 1:
                 raise
@@ -278,17 +287,17 @@ def _as_node_error(error):
 def _start_unless_ended(call, environment):
     """Under the lock: return the job's end if there is one by now, else start the program and wait for its end."""
     config = read_node_config(call.config_dir)
-    with (
-        closing(connect(config.mysql_defaults_file)) as conn,
-        open_environment(
+    with closing(connect(config.mysql_defaults_file)) as conn:
+        opened = open_environment(
             call.state_dir, environment, job=call.job, conn=conn, lock_wait=_FOLLOW_SECONDS
-        ) as state,
-    ):
-        ended = _read_end(call, environment)
-        if ended is not None:
-            return ended
-        _check_ready(state)
-        start_program(state.journal(), "cut_over", _make_arguments(call, environment), lock=state.lock)
+        )
+        with opened as state:
+            ended = _read_end(call, environment)
+            if ended is not None:
+                return ended
+            _check_ready(state)
+            _note_keeping(state, call.request.get("keep_old_release"))
+            start_program(state.journal(), "cut_over", _make_arguments(call, environment), lock=state.lock)
     # The program holds the lock now: when it can be had, the program has ended, however it did.
     with take_lock(
         make_environment_folder_path(call.state_dir, environment.id), call.job, wait=_FOLLOW_SECONDS
@@ -316,6 +325,14 @@ def _check_ready(state):
             "the environment is {0} by the node's own word".format(state.status),
             "Reset it: that finishes or undoes what is half done there.",
         )
+
+
+def _note_keeping(state, seconds):
+    """How long what is replaced is kept is asked for only now, with the policy of this moment."""
+    path = os.path.join(state.journal().folder, CUT_FILE)
+    content = durable_file.read_json(path)
+    if seconds is not None and not state.journal().cut and content["keep_old"] != int(seconds):
+        durable_file.write_json(path, dict(content, keep_old=int(seconds)))
 
 
 def _make_arguments(call, environment):

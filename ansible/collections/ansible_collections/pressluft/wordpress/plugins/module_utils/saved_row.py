@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import gzip
 import json
 import os
@@ -24,16 +23,12 @@ def save_rows(conn, database, table, path):
     rows = 0
     with open(path, "wb") as stream:
         os.fchmod(stream.fileno(), 0o600)
-        with (
-            gzip.GzipFile(fileobj=stream, mode="wb", mtime=0) as packed,
-            contextlib.closing(
-                stream_query(conn, "SELECT {0} FROM {1}".format(fields, _name(database, table)))
-            ) as found,
-        ):
-            for row in found:
+        select = "SELECT {0} FROM {1}".format(fields, _name(database, table))
+        with gzip.GzipFile(fileobj=stream, mode="wb", mtime=0) as packed:
+            for row in stream_query(conn, select):
                 rows += 1
-                line = json.dumps({name: _encode(row[place]) for place, name in enumerate(columns)}, ensure_ascii=False)
-                packed.write(line.encode("utf-8") + b"\n")
+                values = {name: _encode(row[place]) for place, name in enumerate(columns)}
+                packed.write(json.dumps(values, ensure_ascii=False).encode("utf-8") + b"\n")
         stream.flush()
         os.fsync(stream.fileno())
     durable_file.sync_folder(os.path.dirname(path))

@@ -1,0 +1,84 @@
+"""Room for what is to be staged: asked beforehand, and recognised when it runs out all the same."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from ansible_collections.pressluft.wordpress.plugins.module_utils.database import find_tables, run_query
+from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+
+_MARGIN, _RESERVE = 1.2, 32 << 20  # a fifth more than measured, and 32 MiB that are never touched
+_JOURNAL_BYTES = 4 << 20
+_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FULL_WORDS = ("No space left", "errno: 28", "is full", "Disk full", "Disk quota")
+
+
+def check_space(needs):
+    """Refuse when the needs (`[(path, bytes)]`) do not fit on the file systems they fall on."""
+    wanted = {}
+    for path, size in needs:
+        device = os.stat(path).st_dev
+        before = wanted.get(device, (path, 0))
+        wanted[device] = (before[0], before[1] + size)
+    for path, size in wanted.values():
+        found = os.statvfs(path)
+        free, needed = found.f_bavail * found.f_frsize, int(size * _MARGIN) + _RESERVE
+        if free < needed:
+            raise make_full("{0} has {1} free, staging takes {2}".format(path, _say(free), _say(needed)))
+
+
+def measure_needs(conn, production, source, *, tables, components, state_dir):
+    """What staging takes, as `check_space` wants it: files as if blocks were not shared, tables as they lie now."""
+    files = measure_folder(os.path.realpath(production.current))
+    files += sum(measure_folder(os.path.join(os.path.realpath(source.current), path)) for path in components)
+    needs = [(os.path.join(production.root, "releases"), files), (state_dir, _JOURNAL_BYTES)]
+    datadir, host = run_query(conn, "SELECT @@datadir, @@hostname")[0]
+    if host == socket.gethostname() and os.path.isdir(datadir):
+        needs.append(
+            (datadir, _measure_tables(conn, source, tables) + _measure_tables(conn, production, ["options"]))
+        )
+    return needs
+
+
+def measure_folder(path):
+    """Bytes on disk of a file, or of all that is below a folder; 0 where there is nothing."""
+    if not os.path.isdir(path) or os.path.islink(path):
+        return os.lstat(path).st_blocks * 512 if os.path.lexists(path) else 0
+    return sum(
+        os.lstat(os.path.join(folder, name)).st_blocks * 512
+        for folder, folders, files in os.walk(path)
+        for name in [*folders, *files]
+    )
+
+
+def is_full(error):
+    """Whether an error says that a disk is full: the system's, or the database server's."""
+    if isinstance(error, OSError) and error.errno in _FULL_ERRNOS:
+        return True
+    return isinstance(error, NodeError) and any(word in error.message for word in _FULL_WORDS)
+
+
+def make_full(what):
+    """The refusal of a full disk; nothing live was changed."""
+    return NodeError(
+        "ANSIBLE_HOST_FAILED",
+        "not enough disk space on the node: {0}".format(what),
+        "Free that much, then run the job again. Nothing live was changed.",
+    )
+
+
+def _measure_tables(conn, environment, names):
+    known = find_tables(conn, environment.database, environment.table_prefix)
+    rows = run_query(
+        conn,
+        "SELECT TABLE_NAME, DATA_LENGTH + INDEX_LENGTH FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s",
+        (environment.database,),
+    )
+    sizes = dict(rows)
+    return sum(int(sizes.get(known[name].name) or 0) for name in names if name in known)
+
+
+def _say(size):
+    return "{0:.0f} MiB".format(size / (1 << 20))

@@ -1,0 +1,313 @@
+"""Staging: all that a promotion brings, put together beside what is live; nothing live changes (spec.md §6)."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.pressluft.wordpress.plugins.module_utils import (
+    durable_file,
+    exchange,
+    free_space,
+    release,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.component import find_component_paths
+from ansible_collections.pressluft.wordpress.plugins.module_utils.cut import PROMOTION, Cut, dump_cut
+from ansible_collections.pressluft.wordpress.plugins.module_utils.cut_end import CUT_FILE, NEXT_FILE
+from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect
+from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import (
+    EnvironmentState,
+    open_environment,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.journal import STAGED
+from ansible_collections.pressluft.wordpress.plugins.module_utils.measure import find_protected_paths
+from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
+from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+from ansible_collections.pressluft.wordpress.plugins.module_utils.plan_check import (
+    check_plan,
+    list_keys,
+    make_plan,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import (
+    COMPONENT,
+    OPTION,
+    OPTIONS_TABLE,
+    TABLE,
+    make_key,
+    make_protection,
+    split_key,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_check import (
+    check_charsets,
+    check_tables,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.shadow import (
+    fill_shadow,
+    make_source_changed,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.site_measure import (
+    find_changed,
+    measure_release,
+    measure_rows,
+)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What staging works with: the request, the locked production, two connections, what was observed."""
+
+    call: Any
+    state: EnvironmentState
+    reader: Any
+    writer: Any
+    plan: dict
+    seen: dict
+
+    @property
+    def job_id(self):
+        return self.call.job.id
+
+    @property
+    def shadow(self):
+        return exchange.make_database_name(self.call.production.database, "", self.job_id)
+
+    def digests(self, side, *kinds, named):
+        """The observation's digests of one side by key: of those the plan names, or of all of these kinds."""
+        keys = {key for key, _ in list_keys(self.plan)} if named else self.seen
+        return {key: self.seen[key][side] for key in keys if split_key(key)[0] in kinds}
+
+
+def stage(call):
+    """Carry out a `stage` request (node-protocol.md): the result's `staged`. A second run finds the first."""
+    defaults_file = read_node_config(call.config_dir).mysql_defaults_file
+    with ExitStack() as stack:
+        reader, writer = (stack.enter_context(closing(connect(defaults_file))) for _ in range(2))
+        states = [
+            stack.enter_context(open_environment(call.state_dir, side, job=call.job, conn=writer))
+            for side in (call.production, call.source)
+        ]
+        for state in states:
+            _check_active(state)
+        _check_not_cut(states[0])
+        observation = _read_observation(call, states[0])
+        seen = {make_key(found["kind"], found["name"]): found for found in observation["resources"]}
+        work = _Work(call, states[0], reader, writer, make_plan(call.request), seen)
+        _check_work(work, observation)
+        staged = _find_staged(work)
+        if staged is not None or call.check_mode:
+            return {"staged": staged, "changed": staged is None, "node": work.state.report()}
+        return {"staged": _stage_anew(work), "changed": True, "node": work.state.report()}
+
+
+def discard(call):
+    """Drop what this job staged. Refused once its cut-over has started."""
+    defaults_file = read_node_config(call.config_dir).mysql_defaults_file
+    with ExitStack() as stack:
+        conn = stack.enter_context(closing(connect(defaults_file)))
+        state = stack.enter_context(
+            open_environment(call.state_dir, call.production, job=call.job, conn=conn)
+        )
+        _check_not_cut(state)
+        staged = state.journal().has(STAGED)
+        if not call.check_mode:
+            _drop(conn, state, call.production)
+        return {"changed": staged, "node": state.report()}
+
+
+def _stage_anew(work):
+    """Everything from the beginning; whatever fails leaves nothing behind."""
+    _drop(work.writer, work.state, work.call.production)
+    try:
+        detail = _put_together(work)
+    except (NodeError, OSError) as error:
+        _drop(work.writer, work.state, work.call.production)
+        if free_space.is_full(error):
+            raise free_space.make_full(str(error)) from error
+        raise
+    journal = work.state.journal()
+    journal.record(
+        STAGED, dict(detail, observation_id=work.call.request["observation_id"]), epoch=work.call.job.epoch
+    )
+    return detail
+
+
+def _put_together(work):
+    production, source, plan = work.call.production, work.call.source, work.plan
+    shadow = fill_shadow(
+        work.reader,
+        work.writer,
+        production=production,
+        source=source,
+        plan=plan,
+        expected=work.digests("source", TABLE, OPTION, named=True),
+        database=work.shadow,
+    )
+    release.build_release(
+        production.root,
+        work.job_id,
+        source_current=os.path.realpath(source.current),
+        components=plan["components"],
+    )
+    installed = _measure_installed(work)
+    _write_cut(work, installed)
+    components = sum(len(names) for names in plan["components"].values())
+    return dict(dataclasses.asdict(shadow), components=components, release=work.job_id)
+
+
+def _measure_installed(work):
+    """Measure what was staged; code must be the source's where the plan says so, production's everywhere else."""
+    rows = [key for key, _ in list_keys(work.plan) if split_key(key)[0] != COMPONENT]
+    installed = measure_rows(work.writer, work.call.production, rows, database=work.shadow)
+    code = measure_release(work.call.production, work.job_id, make_protection(work.call.protection))
+    named = work.digests("source", COMPONENT, named=True)
+    kept = work.digests("production", COMPONENT, named=False)
+    changed = find_changed(code, dict(kept, **named))
+    if changed and set(changed) <= set(named):
+        raise make_source_changed(changed)
+    if changed:
+        raise NodeError(
+            "OVERWRITE_BLOCKED",
+            "production's code changed after it was checked: {0}".format(", ".join(changed)),
+            "Nothing live was changed. Check again: what production has now is kept.",
+        )
+    find_changed(installed, {})  # refuses what could not be read
+    return dict(installed, **code)
+
+
+def _write_cut(work, installed):
+    """Write down all that whoever finishes or reverses the cut-over will need; beside it, the next baseline."""
+    journal = work.state.journal()
+    sources = work.digests("source", TABLE, OPTION, COMPONENT, named=True)
+    changes = {
+        key: {
+            "production": installed[key].digest if key in installed else None,
+            "evidence": installed[key].evidence if key in installed else None,
+            "source": digest,
+        }
+        for key, digest in sources.items()
+    }
+    durable_file.write_json(journal.make_path(NEXT_FILE), changes)
+    durable_file.write_json(journal.make_path("plan.json"), work.plan)
+    durable_file.write_json(journal.make_path(CUT_FILE), dump_cut(_make_cut(work, installed)))
+
+
+def _make_cut(work, installed):
+    production = work.call.production
+    named = [*work.plan["options"]["take"], *work.plan["options"]["delete"]]
+    tables_in = [production.table(name) for name in work.plan["tables"]]
+    tables_out = [
+        production.table(name)
+        for name in work.plan["tables"]
+        if work.seen[make_key(TABLE, name)]["production"]
+    ]
+    options = [production.table(OPTIONS_TABLE)] if named else []
+    expected = work.digests("production", TABLE, OPTION, named=True)
+    return Cut(
+        kind=PROMOTION,
+        environment=production,
+        source_id=work.call.source.id,
+        source_url=work.call.source.url,
+        exchange=exchange.Exchange(
+            live=production.database,
+            incoming=work.shadow,
+            outgoing=exchange.make_database_name(production.database, "old_", work.job_id),
+            tables_in=tuple(tables_in + options),
+            tables_out=tuple(tables_out + options),
+        ),
+        options_table=options[0] if options else "",
+        named_options=tuple(named),
+        release_old=release.read_current(production.root),
+        release_new=work.job_id,
+        expected=dict(expected, **work.digests("production", COMPONENT, named=False)),
+        installed={key: measure.digest for key, measure in installed.items()},
+        unchecked=(),
+        protection=work.call.protection,
+        kept_job=(work.state.content.get("kept") or {}).get("job_id") or "",
+        keep_old=0,
+    )
+
+
+def _check_work(work, observation):
+    """Every refusal that needs no copy."""
+    call = work.call
+    protection = make_protection(call.protection)
+    check_plan(work.plan, observation, protection)
+    names = list(work.plan["tables"])
+    if any(work.plan["options"].values()):
+        names.append(OPTIONS_TABLE)
+        check_charsets(work.writer, call.production, call.source)
+    for side in (call.production, call.source):
+        check_tables(work.writer, side, names)
+    release.read_current(call.production.root)
+    for side in (call.production, call.source):
+        release.check_links(side.current, find_protected_paths(side, protection.protected_paths))
+    paths = [path for name in work.plan["components"]["take"] for path in find_component_paths(name)]
+    needs = free_space.measure_needs(
+        work.writer,
+        call.production,
+        call.source,
+        tables=work.plan["tables"],
+        components=paths,
+        state_dir=work.state.folder,
+    )
+    free_space.check_space(needs)
+
+
+def _find_staged(work):
+    """What an earlier run of this very request staged, if all of it is still there."""
+    journal = work.state.journal()
+    detail = journal.read_detail(STAGED)
+    if detail.pop("observation_id", None) != work.call.request["observation_id"]:
+        return None
+    plan = durable_file.read_json(os.path.join(journal.folder, "plan.json"))
+    cut = durable_file.read_json(os.path.join(journal.folder, CUT_FILE))
+    is_whole = plan == work.plan and cut and os.path.isdir(work.call.production.release(work.job_id))
+    is_filled = is_whole and set(cut["exchange"]["tables_in"]) <= exchange.fetch_tables(
+        work.writer, work.shadow
+    )
+    return detail if is_filled else None
+
+
+def _read_observation(call, state):
+    observation = durable_file.read_json(os.path.join(state.journal().folder, "observation.json"))
+    wanted = call.request.get("observation_id")
+    if observation is not None and observation["id"] == wanted:
+        return observation
+    raise NodeError(
+        "SOURCE_CHANGED",
+        "the plan names observation {0}, the node's last one is {1}".format(
+            wanted, observation["id"] if observation else None
+        ),
+        "Check again and plan from that.",
+    )
+
+
+def _check_active(state):
+    if state.status != "active":
+        raise NodeError(
+            "ENVIRONMENT_NOT_ACTIVE",
+            "{0} is {1} by the node's own word".format(state.environment.name, state.status),
+            "Reset it: that finishes or undoes what is half done there.",
+        )
+
+
+def _check_not_cut(state):
+    if state.journal().cut:
+        raise NodeError(
+            "ANSIBLE_HOST_FAILED",
+            "the cut-over of this job has started",
+            "Let the job's cut_over step finish it.",
+            retry=True,
+        )
+
+
+def _drop(conn, state, production):
+    """Drop this job's shadow and release, and the memory of them."""
+    job_id = state.job.id
+    for purpose in ("", "old_"):
+        exchange.drop_database(conn, exchange.make_database_name(production.database, purpose, job_id))
+    release.remove_release(production.root, job_id)
+    state.journal().restart()
