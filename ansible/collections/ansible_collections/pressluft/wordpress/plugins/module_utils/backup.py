@@ -1,0 +1,239 @@
+"""Backups of one environment: made, read back, noted on the node, and proved to be in the storage still."""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import hashlib
+import json
+import os
+import tarfile
+
+from ansible_collections.pressluft.wordpress.plugins.module_utils import clock, durable_file
+from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect, find_tables
+from ansible_collections.pressluft.wordpress.plugins.module_utils.dump import hold_dump
+from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+from ansible_collections.pressluft.wordpress.plugins.module_utils.release import read_current
+from ansible_collections.pressluft.wordpress.plugins.module_utils.restic import (
+    INCOMPLETE,
+    TRANSFER_SECONDS,
+    escape_pattern,
+    open_repository,
+)
+
+FULL, DATABASE, FILES = "full", "db", "files"
+SCOPES = (FULL, DATABASE, FILES)
+BACKUPS = "backups.json"
+_ATTEMPTS = 3  # on a busy site files vanish between listing and reading
+_CACHES = ("wp-content/cache",)
+_BLOCK = 1 << 20
+
+
+def open_storage(state_dir, config_dir, config):
+    """The node's repository; see `restic.open_repository`. `initialise = yes` in node.ini lets it be made."""
+    parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=(";",))
+    parser.read(os.path.join(config_dir, "node.ini"), encoding="utf-8")
+    allowed = parser.getboolean("restic", "initialise", fallback=False)
+    cache_dir = os.path.join(state_dir, "restic-cache")
+    return open_repository(config, cache_dir=cache_dir, may_initialise=allowed)
+
+
+def create_backup(state, restic, *, scope, retention_until, defaults_file, volatile_files):
+    """Back up the environment whose lock `state` holds; returns the `backup` of node-protocol.md.
+
+    It counts only after all of it was read back from the storage. Raises `NodeError` (`BACKUP_INVALID`).
+    """
+    environment, job = state.environment, state.job
+    tags = ["pressluft", "environment:" + environment.id, "job:" + job.id, "scope:" + scope]
+    _forget_unfinished(state, restic)
+    began_at = clock.read_now()
+    with contextlib.ExitStack() as stack:
+        paths, dump = [], None
+        if scope in (FULL, DATABASE):
+            dump = stack.enter_context(_hold_dump(state, defaults_file))
+            paths.append(os.path.dirname(dump.path))
+        if scope in (FULL, FILES):
+            paths.append(os.path.realpath(environment.root))
+        summary = _take_snapshot(
+            restic, paths, tags=tags, excludes=_find_excludes(environment, volatile_files)
+        )
+    ended_at = clock.read_now()
+    restic.list_snapshots()
+    snapshot = restic.find_snapshot(summary["snapshot_id"])
+    if snapshot is None:
+        raise _make_error("snapshot {0} is not in the storage".format(summary["snapshot_id"]))
+    _read_back(restic, snapshot["id"], summary=summary, dump=dump)
+    record = {
+        "snapshot_id": snapshot["id"],
+        "scope": scope,
+        "began_at": began_at,
+        "ended_at": ended_at,
+        "size_bytes": summary["total_bytes_processed"],
+        "read_back_at": clock.read_now(),
+        "retention_until": retention_until,
+        "job_id": job.id,
+    }
+    durable_file.write_json(state.path(BACKUPS), [*read_backups(state.folder), record])
+    return make_result(record, restic)
+
+
+def make_result(record, restic):
+    """The `backup` of node-protocol.md."""
+    shown = ("snapshot_id", "scope", "began_at", "ended_at", "size_bytes", "read_back_at")
+    return dict({name: record[name] for name in shown}, repository=restic.shown_repository)
+
+
+def read_backups(folder):
+    """The records of an environment's completed backups, newest last."""
+    return durable_file.read_json(os.path.join(folder, BACKUPS), default=[])
+
+
+def verify_backup(folder, restic, *, snapshot_id, last_change_at):
+    """Whether a backup may stand behind a promotion: returns the `backup` of node-protocol.md, never raises.
+
+    `restic` opens the storage when called, since a storage that does not answer is a reason too. Without a
+    `snapshot_id` the newest full backup is meant. `last_change_at` is when Pressluft last changed the
+    environment, None for never.
+    """
+    answer = {
+        "snapshot_id": snapshot_id,
+        "began_at": None,
+        "ended_at": None,
+        "last_change_at": last_change_at,
+    }
+    record = _find_record(folder, snapshot_id)
+    if record is None:
+        known = "snapshot {0} is no completed full backup that this node made".format(snapshot_id)
+        return dict(answer, valid=False, reason=known if snapshot_id else "there is no completed full backup")
+    answer.update({name: record[name] for name in ("snapshot_id", "began_at", "ended_at")})
+    reason = _find_fault(record, restic, last_change_at)
+    return dict(answer, valid=not reason, reason=reason)
+
+
+def _find_record(folder, snapshot_id):
+    for record in reversed(read_backups(folder)):
+        named = not snapshot_id or record["snapshot_id"].startswith(snapshot_id)
+        if named and record["scope"] == FULL and record.get("read_back_at"):
+            return record
+    return None
+
+
+def _find_fault(record, restic, last_change_at):
+    began = clock.parse_time(record["began_at"])
+    if last_change_at and began <= clock.parse_time(last_change_at):
+        return "it began at {0}, before the last change at {1}".format(record["began_at"], last_change_at)
+    try:
+        storage = restic()
+        if storage.find_snapshot(record["snapshot_id"]) is None:
+            return "snapshot {0} is no longer in the storage".format(record["snapshot_id"])
+        storage.run(["check", "--no-lock", "--quiet"], timeout=TRANSFER_SECONDS)
+    except NodeError as error:
+        return error.message
+    return ""
+
+
+@contextlib.contextmanager
+def _hold_dump(state, defaults_file):
+    environment = state.environment
+    with contextlib.closing(connect(defaults_file)) as conn:
+        tables = find_tables(conn, environment.database, environment.table_prefix)
+    if not tables:
+        raise _make_error("database {0} has no tables of this environment".format(environment.database))
+    names = [info.name for info in tables.values()]
+    with hold_dump(
+        state.path("dump"), defaults_file=defaults_file, database=environment.database, tables=names
+    ) as dump:
+        yield dump
+
+
+def _find_excludes(environment, volatile_files):
+    """Caches of the served release, and every release that is not served."""
+    root = os.path.realpath(environment.root)
+    try:
+        current = read_current(root)
+    except NodeError:
+        return []  # not yet in the layout of releases: all of it
+    releases = os.path.join(root, "releases")
+    others = [os.path.join(releases, name) for name in os.listdir(releases) if name != current]
+    plain = {*_CACHES, *(path for path in volatile_files if "*" not in path)}
+    return [*others, *(os.path.join(releases, current, path) for path in sorted(plain))]
+
+
+def _take_snapshot(restic, paths, *, tags, excludes):
+    """Run `restic backup` until no file vanished under it; returns its summary."""
+    for path in paths:
+        if not os.path.isdir(path):  # restic would skip it and be content
+            raise _make_error("{0} is not there".format(path))
+    arguments = ["backup", "--json", "--exclude-caches", "--host", "pressluft"]
+    arguments += [part for tag in tags for part in ("--tag", tag)]
+    arguments += [part for path in excludes for part in ("--exclude", escape_pattern(path))]
+    for _attempt in range(_ATTEMPTS):
+        code, out = restic.run([*arguments, "--", *paths], timeout=TRANSFER_SECONDS, allowed=(INCOMPLETE,))
+        summary = _find_summary(out)
+        if code == 0:
+            return summary
+        restic.run(["forget", summary["snapshot_id"]])
+    raise _make_error("files could not be read, {0} times in a row".format(_ATTEMPTS))
+
+
+def _find_summary(out):
+    for line in reversed(out.splitlines()):
+        with contextlib.suppress(ValueError):
+            message = json.loads(line)
+            if message.get("message_type") == "summary":
+                return message
+    raise _make_error("restic did not say what it stored")
+
+
+def _read_back(restic, snapshot_id, *, summary, dump):
+    """Read every byte of the snapshot from the storage; restic itself checks each piece against its name."""
+    files, found = 0, None
+    with restic.stream(["dump", "--no-lock", snapshot_id, "/"]) as stream, _open_tar(stream) as tar:
+        for member in tar:
+            files += member.isreg()
+            if dump is not None and "/" + member.name.lstrip("/") == dump.path:
+                found = _hash_member(tar, member)
+    if dump is not None and found != dump.sha256:
+        raise _make_error("the dump that was read back is not the one that was stored")
+    if files < summary["total_files_processed"]:
+        raise _make_error(
+            "{0} files were stored, but {1} could be read back".format(
+                summary["total_files_processed"], files
+            )
+        )
+
+
+@contextlib.contextmanager
+def _open_tar(stream):
+    try:
+        with tarfile.open(fileobj=stream, mode="r|", bufsize=_BLOCK) as tar:
+            yield tar
+    except tarfile.TarError as error:
+        raise _make_error("the snapshot cannot be read back: {0}".format(error)) from error
+
+
+def _hash_member(tar, member):
+    digest = hashlib.sha256()
+    content = tar.extractfile(member)
+    block = content.read(_BLOCK)
+    while block:
+        digest.update(block)
+        block = content.read(_BLOCK)
+    return digest.hexdigest()
+
+
+def _forget_unfinished(state, restic):
+    """Remove what an earlier attempt of this job stored but never read back."""
+    known = {record["snapshot_id"] for record in read_backups(state.folder)}
+    tag = "job:" + state.job.id
+    left = [
+        one["id"] for one in restic.snapshots if tag in (one.get("tags") or []) and one["id"] not in known
+    ]
+    if left:
+        restic.run(["forget", *left])
+
+
+def _make_error(message):
+    return NodeError(
+        "BACKUP_INVALID", message, "Correct what the message names, then run the backup again.", retry=True
+    )

@@ -1,0 +1,182 @@
+"""restic on a node: one way to run it, with its secrets in files and in its own environment only."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import stat
+import subprocess
+import time
+
+from ansible_collections.pressluft.wordpress.plugins.module_utils import durable_file
+from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+
+COMMAND_SECONDS = 600
+TRANSFER_SECONDS = 6 * 3600  # spec.md §5: a backup may take 6 h
+INCOMPLETE = 3  # restic backup's exit code when a file vanished or could not be read
+_LOCK_ATTEMPTS, _LOCK_PAUSE_SECONDS = 40, 3.0
+_LOCKED = "already locked"
+# Only lines of these kinds are ever repeated: what a backend prints beside them may hold what it was given.
+_TELLING = re.compile(r"^(Fatal: |error: |unable to |wrong password|repository is |Is there a repository)")
+_USER_INFO = re.compile(r"://[^/@\s]+@")
+_NO_REPOSITORY = re.compile(r"Is there a repository at|unable to open config file")
+
+
+class Restic:
+    """The repository that node.ini names. `cache_dir` is restic's own cache, in Pressluft's folder."""
+
+    def __init__(self, config, *, cache_dir):
+        self.repository = config.restic_repository
+        self.snapshots = []
+        self._environment = dict(_read_environment_file(config.restic_environment_file))
+        self._environment.update(
+            PATH=os.environ.get("PATH", os.defpath),
+            LC_ALL="C.UTF-8",
+            RESTIC_REPOSITORY=config.restic_repository,
+            RESTIC_PASSWORD_FILE=config.restic_password_file,
+            RESTIC_CACHE_DIR=cache_dir,
+        )
+
+    @property
+    def shown_repository(self):
+        """The location as it may be recorded: without a user and password in its address."""
+        return _USER_INFO.sub("://", self.repository)
+
+    def list_snapshots(self):
+        """Ask the storage for its snapshots and keep them in `snapshots`: `{id, time, tags, paths}`, oldest first."""
+        _code, out = self.run(["snapshots", "--json", "--no-lock"])
+        self.snapshots = sorted(json.loads(out or b"null") or [], key=lambda one: one["time"])
+
+    def find_snapshot(self, snapshot_id):
+        """The listed snapshot of this id or beginning of an id, or None."""
+        found = [one for one in self.snapshots if snapshot_id and one["id"].startswith(snapshot_id)]
+        return found[0] if len(found) == 1 else None
+
+    def run(self, arguments, *, timeout=COMMAND_SECONDS, allowed=()):
+        """Run `restic <arguments>` and return `(exit code, stdout)`; waits while another restic holds the lock.
+
+        Raises `NodeError` (`BACKUP_INVALID`) for any exit code but 0 and those `allowed`.
+        """
+        for attempt in range(_LOCK_ATTEMPTS):
+            done = self._run_once(arguments, timeout)
+            said = done.stderr.decode("utf-8", "replace")
+            if done.returncode == 0 or done.returncode in allowed:
+                return done.returncode, done.stdout
+            if _LOCKED not in said or attempt == _LOCK_ATTEMPTS - 1:
+                raise self.make_error(arguments[0], said)
+            self._run_once(["unlock"], COMMAND_SECONDS)  # only locks of processes that are gone
+            time.sleep(_LOCK_PAUSE_SECONDS)
+        raise AssertionError("unreachable")
+
+    @contextlib.contextmanager
+    def stream(self, arguments):
+        """Run `restic <arguments>` and yield its stdout. Raises `NodeError` unless it ended well, wholly read."""
+        with subprocess.Popen(
+            ["restic", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self._environment,
+        ) as process:
+            try:
+                yield process.stdout
+                process.stdout.read()
+                said = process.stderr.read().decode("utf-8", "replace")
+            except BaseException:
+                process.kill()
+                raise
+            if process.wait() != 0:
+                raise self.make_error(arguments[0], said)
+
+    def make_error(self, command, said):
+        """The refusal that says what restic said, as far as it is known to hold no secret."""
+        if _NO_REPOSITORY.search(said):
+            return NodeError(
+                "BACKUP_INVALID",
+                "there is no restic repository at {0}".format(self.shown_repository),
+                "Create it on the node, as root: RESTIC_PASSWORD_FILE={0} restic -r {1} init".format(
+                    self._environment["RESTIC_PASSWORD_FILE"], self.shown_repository
+                ),
+            )
+        lines = [line.strip() for line in said.splitlines() if _TELLING.match(line.strip())]
+        shown = _USER_INFO.sub("://", "; ".join(lines))[-500:] or "it gave no reason that may be shown"
+        return NodeError(
+            "BACKUP_INVALID",
+            "restic {0} failed: {1}".format(command, shown),
+            "Run `restic check` on the node with the settings of node.ini, and correct what it says.",
+            retry=_LOCKED in said,
+        )
+
+    def _run_once(self, arguments, timeout):
+        try:
+            return subprocess.run(
+                ["restic", *arguments],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                env=self._environment,
+                timeout=timeout,
+                check=False,
+            )
+        except FileNotFoundError as error:
+            raise NodeError(
+                "BACKUP_INVALID", "restic is not installed on this node", "Install it: apt install restic."
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise NodeError(
+                "BACKUP_INVALID",
+                "restic {0} did not end within {1:.0f} s".format(arguments[0], timeout),
+                "Look at the storage that node.ini names.",
+                retry=True,
+            ) from error
+
+
+def open_repository(config, *, cache_dir, may_initialise):
+    """Return a `Restic` whose repository answered; creates it only if there is none and the owner allowed it.
+
+    What it answered is in `snapshots`. Raises `NodeError` (`BACKUP_INVALID`) with what to do.
+    """
+    durable_file.make_private_folder(cache_dir)
+    _check_private(config.restic_password_file)
+    restic = Restic(config, cache_dir=cache_dir)
+    try:
+        restic.list_snapshots()
+    except NodeError as error:
+        if not may_initialise or "there is no restic repository" not in error.message:
+            raise
+        restic.run(["init"])
+    return restic
+
+
+def escape_pattern(path):
+    """A path as an exclude pattern of restic that matches it alone."""
+    return re.sub(r"([\\*?\[])", r"\\\1", path)
+
+
+def _read_environment_file(path):
+    if not path:
+        return
+    _check_private(path)
+    with open(path, encoding="utf-8") as stream:
+        for line in stream:
+            name, sign, value = line.strip().partition("=")
+            if sign and not name.startswith("#"):
+                yield name.strip(), value.strip().strip("\"'")
+
+
+def _check_private(path):
+    try:
+        mode = stat.S_IMODE(os.stat(path).st_mode)
+    except OSError as error:
+        raise NodeError(
+            "BACKUP_INVALID",
+            "cannot read {0}: {1}".format(path, error.strerror),
+            "Write the file that node.ini names (docs/reference/node-protocol.md).",
+        ) from error
+    if mode & 0o077:
+        raise NodeError(
+            "BACKUP_INVALID",
+            "{0} can be read by others than its owner (mode {1:04o})".format(path, mode),
+            "chmod 600 {0}".format(path),
+        )
