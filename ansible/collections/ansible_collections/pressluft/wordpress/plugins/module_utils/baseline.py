@@ -22,6 +22,8 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.resource impor
 
 Baseline = Dict[str, Any]
 
+_NONE: Baseline = {}  # by identity: a file that says nothing is broken, not missing
+
 
 def read_baseline(state_dir: str, source_id: str) -> Optional[Baseline]:
     """Read the baseline of a source, None where there is none yet.
@@ -31,10 +33,10 @@ def read_baseline(state_dir: str, source_id: str) -> Optional[Baseline]:
     """
     path = _make_path(state_dir, source_id)
     try:
-        baseline = durable_file.read_json(path)
+        baseline = durable_file.read_json(path, default=_NONE)
     except (ValueError, OSError) as error:
         raise _make_broken(path, str(error)) from error
-    if baseline is None:
+    if baseline is _NONE:
         return None
     if not isinstance(baseline, dict) or baseline.get("id") != _make_id(baseline):
         raise _make_broken(path, "its content does not belong to its id")
