@@ -10,6 +10,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.rewrite import
     make_url_replacements,
     rewrite,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.rewrite_json import find_literals
 
 TABLE = make_url_replacements("https://old.test", "http://new.example:8080/blog", "/var/www/old", "/srv/new")
 NEW = b"http://new.example:8080/blog"
@@ -82,6 +83,7 @@ def test_another_name_is_not_touched(text: bytes) -> None:
         pytest.param(b"q=%22old.test%22", b"q=%22new.example:8080/blog%22", id="percent-encoded quotes"),
         pytest.param(b"old.test%2Fa", b"new.example%3A8080%2Fblog%2Fa", id="escape taken from behind"),
         pytest.param(rb"cache\/old.test", rb"cache\/new.example:8080\/blog", id="escape taken from before"),
+        pytest.param(b"http%3A//old.test", b"http%3A//new.example:8080/blog", id="escapes mixed"),
         pytest.param(b"/var/www/old/x.php:12", b"/srv/new/x.php:12", id="path"),
         pytest.param(b"file:///var/www/old", b"file:///srv/new", id="path in a file: address"),
         pytest.param(rb"\/var\/www\/old\/x", rb"\/srv\/new\/x", id="path in JSON"),
@@ -190,6 +192,48 @@ def test_percent_encoded_serialized_data_is_counted_again() -> None:
     text = b"a%3A1%3A%7Bi%3A0%3Bs%3A16%3A%22https%3A%2F%2Fold.test%22%3B%7D"
     expected = b"a%3A1%3A%7Bi%3A0%3Bs%3A28%3A%22http%3A%2F%2Fnew.example%3A8080%2Fblog%22%3B%7D"
     assert rewrite(text, TABLE) == (expected, 1, ())
+
+
+def test_percent_encoded_json_keeps_its_hex_digits_in_lower_case() -> None:
+    text = b"%7b%22a%22%3a%22https%3a%5c%2f%5c%2fold.test%22%7d"
+    expected = b"%7b%22a%22%3a%22http%3a%5c%2f%5c%2fnew.example%3a8080%5c%2fblog%22%7d"
+    assert rewrite(text, TABLE) == (expected, 1, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(b'["/a","old.test"]', b'["/a","new.example:8080/blog"]', id="bare elsewhere"),
+        pytest.param(b'["\\/a","old.test"]', b'["\\/a","new.example:8080\\/blog"]', id="escaped elsewhere"),
+        pytest.param(b'["old.test"]', b'["new.example:8080\\/blog"]', id="none: as PHP does it"),
+    ],
+)
+def test_a_slash_that_is_new_to_a_json_string_is_written_as_the_others(text: bytes, expected: bytes) -> None:
+    assert rewrite(text, TABLE).value == expected
+
+
+def test_half_a_surrogate_pair_in_json_stays() -> None:
+    text = rb'["\ud83d https:\/\/old.test \udc00"]'
+    expected = rb'["\ud83d http:\/\/new.example:8080\/blog \udc00"]'
+    assert rewrite(text, TABLE).value == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b'["a"}', b'{"a":1]', b'["a"] b', b'{"a"}', b"[1,]", b"[01]", b'["a', b"{1:2}", b"[", b'"a" "b"', b"5"],
+)
+def test_what_is_not_json_as_a_whole_has_no_json_strings(text: bytes) -> None:
+    assert find_literals(text) is None
+
+
+def test_a_json_string_ends_at_its_own_quote() -> None:
+    text = rb'["a\\", "b\"c", {"d\\\"": ""}]'
+    assert [text[part.start : part.end] for part in find_literals(text) or ()] == [
+        rb"a\\",
+        rb"b\"c",
+        rb"d\\\"",
+        b"",
+    ]
 
 
 def test_json_keeps_its_spaces_numbers_and_escapes() -> None:

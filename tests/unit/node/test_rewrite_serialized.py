@@ -33,6 +33,10 @@ S_NEW = b's:22:"https://longer.example";'
         pytest.param(b"a:6:{i:0;d:0.1;i:1;d:-INF;i:2;d:NAN;i:3;d:1.0E+25;i:4;d:.5;i:5;%s}" % S, id="floats"),
         pytest.param(b"a:2:{i:0;a:0:{}i:1;%s}" % S, id="empty array"),
         pytest.param(b" \n%s\0\t" % S, id="space around it, which WordPress trims"),
+        pytest.param(
+            b'a:3:{i:0;C:11:"ArrayObject":37:{x:i:0;a:2:{i:0;i:1;i:1;i:2;};m:a:0:{}}i:1;R:6;i:2;%s}' % S,
+            id="reference to what a payload holds",
+        ),
         pytest.param(b'a:1:{S:2:"\\00a";%s}' % S, id="binary key"),
     ],
 )
@@ -43,6 +47,13 @@ def test_every_token_of_the_grammar_is_read(text: bytes) -> None:
 def test_a_binary_string_is_counted_by_what_it_stands_for() -> None:
     text = b'S:19:"\\00\\5c https://old.test";'
     assert rewrite(text, TABLE).value == b'S:25:"\\00\\5c https://longer.example";'
+
+
+def test_an_address_is_found_through_the_escapes_of_a_binary_string() -> None:
+    table = make_url_replacements("https://old.test", "http://new.test/a", "", "")
+    assert rewrite(b'S:18:"https:\\5c\\2f\\5c/old.test";', table).value == (
+        b'S:20:"http:\\5c/\\5c/new.test\\5c/a";'
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,13 +72,14 @@ def test_a_binary_string_is_counted_by_what_it_stands_for() -> None:
         pytest.param(b"a:1:{i:0;s:16:&quot;https://old.test&quot;;}", id="with entities"),
         pytest.param(b"a:1:{d:0.5;%s}" % S, id="float as a key"),
         pytest.param(b"a:1:{N;%s}" % S, id="null as a key"),
-        pytest.param(b"a:2:{i:0;R:9;i:1;%s}" % S, id="reference to nothing"),
+        pytest.param(b"a:2:{i:0;%si:1;R:3;}" % S, id="reference to nothing"),
         pytest.param(b"a:2:{i:0;b:2;i:1;%s}" % S, id="no boolean"),
         pytest.param(b'a:2:{i:0;E:4:"Suit";i:1;%s}' % S, id="enum without a case"),
         pytest.param(b'O:4:"Foo":1:{s:1:"a";%s}' % S, id="length of a class"),
         pytest.param(b'O:3:"F o":1:{s:1:"a";%s}' % S, id="name of a class"),
         pytest.param(b"a:999999999999999999999:{i:0;%s}" % S, id="absurd count"),
         pytest.param(b's:%s:"https://old.test";' % (b"9" * 5000), id="absurd length"),
+        pytest.param(b'C:3:"Foo":16:{https://old.test]', id="payload not closed"),
         pytest.param(b'S:17:"https://old.test\\zz";', id="bad binary escape"),
     ],
 )
@@ -76,6 +88,10 @@ def test_what_php_could_not_read_is_left_alone_and_reported(text: bytes) -> None
     assert (value, count) == (text, 0)
     assert len(left_alone) == 1
     assert "serialized data" in left_alone[0]
+
+
+def test_broken_data_with_nothing_to_replace_is_not_worth_a_report() -> None:
+    assert rewrite(b'a:1:{i:0;s:5:"https://www.old.test";}', TABLE).left_alone == ()
 
 
 @pytest.mark.parametrize("text", [b"s:5: https://old.test", b"a:1 https://old.test", b"C: https://old.test"])
@@ -95,6 +111,9 @@ def test_a_broken_string_inside_leaves_the_rest_to_be_rewritten() -> None:
     [
         pytest.param(b"a:1:{i:0;%s}" % S, b"a:1:{i:0;%s}" % S_NEW, id="serialized data"),
         pytest.param(b"x:i:0;a:1:{i:0;%s};m:a:0:{}" % S, b"x:i:0;a:1:{i:0;%s};m:a:0:{}" % S_NEW, id="SPL"),
+        pytest.param(
+            b"%s;R:40;" % S, b"%s;R:40;" % S_NEW, id="serialized data that refers to what is around it"
+        ),
         pytest.param(b'{"u":"https:\\/\\/old.test"}', b'{"u":"https:\\/\\/longer.example"}', id="JSON"),
         pytest.param(b"see https://old.test/", b"see https://longer.example/", id="text"),
     ],
@@ -130,6 +149,15 @@ def test_strings_in_strings_are_read_to_a_bound() -> None:
     assert rewrite(text, TABLE).count == 1
     for _ in range(1000):
         text = b's:%d:"%s";' % (len(text), text)
+    value, count, left_alone = rewrite(text, TABLE)
+    assert (value, count) == (text, 0)
+    assert "nested more than" in left_alone[0]
+
+
+def test_payloads_in_payloads_are_read_to_a_bound() -> None:
+    text = S
+    for _ in range(1000):
+        text = b'C:1:"A":%d:{%s}' % (len(text), text)
     value, count, left_alone = rewrite(text, TABLE)
     assert (value, count) == (text, 0)
     assert "nested more than" in left_alone[0]

@@ -61,7 +61,7 @@ def read_serialized(value: bytes) -> List[Text]:
     Raises Malformed where PHP could not read the value, or where more follows it.
     """
     start = len(value) - len(value.lstrip(_SPACE))
-    reader = _Reader(value)
+    reader = _Reader(value, slots_known=True)
     end = reader.read(start)
     if value[end:].strip(_SPACE):
         raise Malformed(f"serialized data with {len(value) - end} more bytes after it")
@@ -73,7 +73,7 @@ def read_payload(value: bytes) -> List[Text]:
 
     So do most `Serializable` classes write it, and PHP's own (`x:i:0;...;m:a:0:{}`). Raises Malformed otherwise.
     """
-    reader = _Reader(value)
+    reader = _Reader(value, slots_known=False)
     at = 0
     while True:
         at = _end_of(_PAYLOAD_GLUE, value, at)
@@ -91,12 +91,12 @@ def _end_of(pattern: re.Pattern[bytes], value: bytes, at: int) -> int:
 class _Reader:
     """One walk over one value; `texts` fills as it goes."""
 
-    def __init__(self, value: bytes) -> None:
+    def __init__(self, value: bytes, *, slots_known: bool) -> None:
         self.value = value
         self.texts: List[Text] = []
         self._boxes = 0
         self._slots = 0
-        self._has_custom = False
+        self._knows_slots = slots_known
         # Of each open array or object: its number, and how many keys and values it lacks (even: a key is next).
         self._open: List[List[int]] = []
 
@@ -147,7 +147,7 @@ class _Reader:
             return self._read_custom(found)
         if kind == "enum":
             return self._read_enum(found)
-        if kind == "reference" and not 1 <= int(found[kind]) <= self._slots and not self._has_custom:
+        if kind == "reference" and not 1 <= int(found[kind]) <= self._slots and self._knows_slots:
             self._fail(found.start())
         return found.end()
 
@@ -193,7 +193,7 @@ class _Reader:
         length, start = int(size["size"]), size.end()
         if self.value[start + length : start + length + 1] != b"}":
             self._fail(found.start())
-        self._has_custom = True  # what its payload holds may count as slots too
+        self._knows_slots = False  # what its payload holds may count as slots too
         self.texts.append(Text("C", length, size.start() + 2, start, start + length, 0, is_key=False))
         return start + length + 1
 

@@ -106,7 +106,7 @@ class _Walk:
     def find_edits(self, text: bytes, layer: int) -> List[Edit]:
         """The edits of a text that holds a core, `layer` strings deep in the value."""
         if layer > MAX_LAYERS:
-            return self._leave(f"strings nested more than {MAX_LAYERS} deep")
+            return self._leave(text, f"strings nested more than {MAX_LAYERS} deep")
         if looks_serialized(text):
             return self._edit_serialized(text, layer)
         literals = find_literals(text)
@@ -118,15 +118,17 @@ class _Walk:
                 return edits
         return self._matcher.find_edits(text)
 
-    def _leave(self, reason: str) -> List[Edit]:
-        self.left_alone.append(reason)
+    def _leave(self, text: bytes, reason: str) -> List[Edit]:
+        """No edits; the reason is worth telling only if there is something to replace."""
+        if self._matcher.find_edits(text):
+            self.left_alone.append(reason)
         return []
 
     def _edit_serialized(self, text: bytes, layer: int) -> List[Edit]:
         try:
             parts = read_serialized(text)
         except Malformed as error:
-            return self._leave(str(error))
+            return self._leave(text, str(error))
         return self._edit_counted(text, parts, layer)
 
     def _edit_counted(self, text: bytes, parts: Sequence[Text], layer: int) -> List[Edit]:
@@ -170,14 +172,14 @@ class _Walk:
             if inner:
                 changed.append((part, plain, inner))
         if _merges_keys(text, parts, changed):
-            self._leave("two keys of one array would become the same")
+            self._leave(text, "two keys of one array would become the same")
             return []
         return changed
 
     def _edit_payload(self, payload: bytes, layer: int) -> List[Edit]:
         """Edits of what a `C:` object wrote in a format of its own."""
         if layer > MAX_LAYERS:
-            return self._leave(f"strings nested more than {MAX_LAYERS} deep")
+            return self._leave(payload, f"strings nested more than {MAX_LAYERS} deep")
         try:
             return self._edit_counted(payload, read_payload(payload), layer)
         except Malformed:
@@ -186,7 +188,7 @@ class _Walk:
         if literals is not None:
             return self._edit_json(payload, literals, layer)
         if _COUNTS_BYTES.search(payload):
-            return self._leave("the payload of a C: object, which only its class can read")
+            return self._leave(payload, "the payload of a C: object, which only its class can read")
         return self._matcher.find_edits(payload)
 
     def _edit_percent(self, text: bytes, layer: int) -> Optional[List[Edit]]:

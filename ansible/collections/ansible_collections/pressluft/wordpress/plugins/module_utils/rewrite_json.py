@@ -10,7 +10,6 @@ _TOKEN = re.compile(
     rb"[ \t\r\n]*(?:(?P<mark>[{}\[\],:\"])"
     rb"|(?P<scalar>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null))"
 )
-_CONTROL = re.compile(rb"[\x00-\x1f]")
 _SPACE = b" \t\r\n"
 
 # What may come next, by what was read last; `}` and `]` are checked against what is open.
@@ -33,7 +32,10 @@ class Literal(NamedTuple):
 
 
 def find_literals(text: bytes) -> Optional[List[Literal]]:
-    """All strings of a JSON document in order, or None if `text` as a whole is not JSON."""
+    """All strings of a JSON document in order, or None if `text` as a whole is not JSON.
+
+    Bare line breaks in strings are let through, though PHP refuses them.
+    """
     if not _STARTS.match(text):
         return None
     reader = _Reader(text)
@@ -84,7 +86,7 @@ class _Reader:
     def _read_string(self, start: int) -> int:
         """Takes in the string whose text starts here, and returns where it ends, or -1."""
         end = self._find_quote(start)
-        if end < 0 or _CONTROL.search(self.text, start, end):
+        if end < 0:
             return -1
         is_key = self._next is _KEY or self._next is _KEY_OR_END
         self.literals.append(Literal(start, end, self._open[-1] if self._open else 0, is_key))

@@ -78,8 +78,6 @@ class Matcher:
         edits: List[Edit] = []
         floor = 0
         for at, core in self.find_hits(text):
-            if at < floor:
-                continue
             place = range(at, at + len(core))
             match = _find_first(text, place, floor, self._needles[core])
             if match is None:
