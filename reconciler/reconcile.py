@@ -12,7 +12,7 @@ again. A wake-up carries no input: it only says *look again*.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
@@ -21,11 +21,11 @@ from reconciler.core.planner import Plan, make_plan
 from reconciler.core.story import make_message
 from reconciler.core.variables import NodeFolders
 from reconciler.core.world import StatusView, World
-from reconciler.errors import TipMoved
+from reconciler.errors import TipMoved, Transient
 from reconciler.observe import Observer
-from reconciler.ports import Branch, Clock, FleetRepo, PlaybookRunner, RunOutcome, Tip
+from reconciler.ports import Branch, Clock, FleetRepo, PlaybookRunner, RunOutcome, RunSpec, RunState, Tip
 from schemas.document import dump
-from schemas.state import JobStatus
+from schemas.state import ErrorCode, JobStatus
 from schemas.status import JobRecord, StatusRecord, make_record_path
 
 MOST_REFUSALS = 10  # design §2: claims give up after 10 refusals and stay queued
@@ -47,6 +47,8 @@ class Reconciler:
     folders: NodeFolders
     on_step: Callable[[str], None] = lambda _: None
     """Called with the name of each durable boundary, so that tests can break a pass there."""
+    unstartable: dict[str, RunOutcome] = field(default_factory=dict)
+    """Runs that could not be started in this process: they count as failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +123,18 @@ def observe(reconciler: Reconciler) -> Look | None:
 def fetch_outcomes(reconciler: Reconciler, status: StatusView) -> Mapping[UUID, Mapping[str, RunOutcome]]:
     """Ask the runner about the runs of each job this worker holds, at the job's present epoch."""
     return {
-        job.id: {
-            key.rsplit(".", 1)[-1]: reconciler.runner.outcome(key)
-            for key in reconciler.runner.find(job.id, job.epoch)
-        }
+        job.id: read_outcomes(reconciler, job)
         for job in status.jobs.values()
         if job.status is JobStatus.RUNNING and job.locked_by == reconciler.worker
     }
+
+
+def read_outcomes(reconciler: Reconciler, job: JobRecord) -> Mapping[str, RunOutcome]:
+    """Read the outcomes of a job's steps at its present epoch."""
+    known = {key: reconciler.runner.outcome(key) for key in reconciler.runner.find(job.id, job.epoch)}
+    prefix = f"{job.id}.{job.epoch}."
+    broken = {key: outcome for key, outcome in reconciler.unstartable.items() if key.startswith(prefix)}
+    return {key.removeprefix(prefix): outcome for key, outcome in {**known, **broken}.items()}
 
 
 def apply(reconciler: Reconciler, plan: Plan, look: Look) -> None:
@@ -167,13 +174,34 @@ def make_ended_list(site: str, plan: Plan, status: StatusView) -> bytes:
 
 def record(reconciler: Reconciler, plan: Plan) -> None:
     """Start what the plan ordered, now that its claims are pushed, and forget what ended."""
+    for bug in plan.bugs:
+        log.error("a job broke the planner; it ends failed", traceback=bug)
     for spec in plan.runs:
         reconciler.on_step("before run")
-        reconciler.runner.start(spec)
+        start_run(reconciler, spec)
         log.info("step started", job=str(spec.job_id), epoch=spec.epoch, step=spec.step, node=spec.node.name)
         reconciler.on_step("after run")
     for job in plan.ended:
         forget_runs(reconciler, job)
+
+
+def start_run(reconciler: Reconciler, spec: RunSpec) -> None:
+    """Start one run. What cannot even be started is a failed run: it must not stop other jobs.
+
+    Raises `Transient` when this machine has no room for it now; the next pass orders it again.
+    """
+    try:
+        reconciler.runner.start(spec)
+    except Transient:
+        raise
+    except Exception as error:
+        log.exception("a run could not be started", job=str(spec.job_id), step=spec.step)
+        reconciler.unstartable[spec.key] = RunOutcome(
+            RunState.FAILED,
+            code=ErrorCode.ANSIBLE_UNEXPECTED_ERROR,
+            message=f"step {spec.step} could not be started ({type(error).__name__}); the daemon's log says why",
+            retry=False,
+        )
 
 
 def forget_runs(reconciler: Reconciler, job: JobRecord) -> None:
@@ -181,3 +209,5 @@ def forget_runs(reconciler: Reconciler, job: JobRecord) -> None:
     for epoch in range(1, job.epoch + 1):
         for key in reconciler.runner.find(job.id, epoch):
             reconciler.runner.forget(key)
+    for key in [key for key in reconciler.unstartable if key.startswith(f"{job.id}.")]:
+        del reconciler.unstartable[key]

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
+import yaml
+
 from reconciler.ports import RunEvent, RunOutcome, RunSpec, RunState
 
 Answer = Callable[[RunSpec], RunOutcome | None]
@@ -62,6 +64,7 @@ class FakePlaybookRunner:
 
     def start(self, spec: RunSpec) -> str:
         """Start the run, or find it if `spec.key` is known."""
+        yaml.safe_dump(dict(spec.variables))  # the real one writes them as YAML
         if spec.key in self._runs:
             return spec.key
         if spec.step not in self._answers:

@@ -5,7 +5,8 @@ Pure: the same world gives the same plan. Nothing here acts; `reconcile.py` carr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from uuid import UUID
@@ -52,6 +53,8 @@ class Plan:
     records: tuple[tuple[str, BackupRecord | DriftCheckRecord], ...] = ()
     story: tuple[Line, ...] = ()
     runs: tuple[RunSpec, ...] = ()
+    bugs: tuple[str, ...] = ()
+    """Tracebacks of jobs that broke the planner: they end `failed`, the others go on."""
 
     @property
     def ended(self) -> tuple[JobRecord, ...]:
@@ -88,6 +91,7 @@ class Draft:
         self._records: list[tuple[str, BackupRecord | DriftCheckRecord]] = []
         self._lines: list[Line] = []
         self._runs: list[RunSpec] = []
+        self._bugs: list[str] = []
         self._site_names = {
             env.metadata.id: site.name
             for site in world.fleet.sites.values()
@@ -142,7 +146,27 @@ class Draft:
                 and job.locked_by == self._world.worker
                 and self._is_awake(job)
             ):
-                self._carry_on(job)
+                self._guard(job, self._carry_on)
+
+    def _guard(self, job: JobRecord, decide: Callable[[JobRecord], None]) -> None:
+        """Decide on one job; a bug ends that job and stops no other."""
+        before = (dict(self._jobs), dict(self._environments), [*self._records], [*self._lines], [*self._runs])
+        try:
+            decide(job)
+        except Exception as error:  # noqa: BLE001 - one of the two loop boundaries
+            self._jobs, self._environments, self._records, self._lines, self._runs = before
+            self._bugs.append(traceback.format_exc())
+            text = f"a bug in Pressluft ({type(error).__name__}); the daemon's log has it. Look at the node before going on"
+            self._advance(job, Failed(self._world.now, code=ErrorCode.ANSIBLE_UNEXPECTED_ERROR, message=text))
+            self._break_environment(job)
+
+    def _break_environment(self, job: JobRecord) -> None:
+        """Leave the environment of a job that a bug ended in a state that says so, if the job had made it busy."""
+        record = self._environments.get(job.environment_id) if job.environment_id else None
+        if record is not None and record.status in life.BUSY and job.status is JobStatus.RUNNING:
+            self._environments[record.id] = life.change(
+                record, life.EnvironmentEvent.BROKE, at=self._world.now
+            )
 
     def _is_awake(self, job: JobRecord) -> bool:
         return job.run_after is None or job.run_after <= self._world.now
@@ -184,7 +208,7 @@ class Draft:
         ready = [job for job in due if self._is_ready(job)]
         running = [job for job in self._jobs.values() if job.status is JobStatus.RUNNING]
         for job in choose_startable(ready, running, max_jobs=self._world.max_jobs):
-            self._claim(self._jobs[job.id])
+            self._guard(self._jobs[job.id], self._claim)
 
     def _is_ready(self, job: JobRecord) -> bool:
         """Whether nothing but a free slot is missing; whatever else is missing is recorded here."""
@@ -312,6 +336,7 @@ class Draft:
             records=tuple(self._records),
             story=tuple(self._lines),
             runs=tuple(self._runs),
+            bugs=tuple(self._bugs),
         )
 
     @staticmethod

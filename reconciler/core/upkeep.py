@@ -104,7 +104,7 @@ def make_backup_step(view: JobView, environment: Environment, *, scope: BackupSc
 
     def request() -> Mapping[str, Json]:
         until = format_timestamp(view.now + policy.retention)
-        return {"environment": environment.metadata.name, "scope": scope, "retention_until": until}
+        return {"environment": environment.metadata.name, "scope": scope.value, "retention_until": until}
 
     return Step("backup", "backup-create", policy.timeouts.backup, request=request)
 
@@ -158,7 +158,7 @@ def make_refresh_step(view: JobView, intent: Refresh | None = None) -> Step:
         "refresh",
         "env-refresh",
         view.world.fleet.fleet.spec.timeouts.refresh,
-        request=lambda: {"scope": scope, "anonymise": anonymise},
+        request=lambda: {"scope": scope.value, "anonymise": anonymise},
         changes_live=True,
     )
 
