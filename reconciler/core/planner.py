@@ -156,7 +156,7 @@ class Draft:
         except Exception as error:  # noqa: BLE001 - one of the two loop boundaries
             self._jobs, self._environments, self._records, self._lines, self._runs = before
             self._bugs.append(traceback.format_exc())
-            text = f"a bug in Pressluft ({type(error).__name__}); the daemon's log has it. Look at the node before going on"
+            text = f"a bug in Pressluft ({type(error).__name__}), see the daemon's log; look at the node first"
             self._advance(job, Failed(self._world.now, code=ErrorCode.ANSIBLE_UNEXPECTED_ERROR, message=text))
             self._break_environment(job)
 

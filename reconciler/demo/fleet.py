@@ -29,12 +29,14 @@ SPACE = UUID("0d4f8c52-5f0b-4a53-8f0c-6b1f2f6f7d10")
 GIT = ("git", "-c", "user.name=Olive Operator", "-c", "user.email=olive@example.test")
 
 
-def make_fleet_repo(folder: Path, *, production: Site, staging: Site) -> Path:
-    """Create the bare repo with the first commit; returns its path."""
+def make_fleet_repo(folder: Path, *, production: Site, staging: Site, node: NodeSpec | None = None) -> Path:
+    """Create the bare repo with the first commit; returns its path. The node is this machine unless given."""
     bare, clone = folder / "fleet.git", folder / "clone"
     run_git("init", "--quiet", "--bare", "--initial-branch=main", str(bare))
     run_git("clone", "--quiet", str(bare), str(clone))
-    for name, document in make_documents(production=production, staging=staging).items():
+    for name, document in make_documents(
+        production=production, staging=staging, node=node or make_local_node()
+    ).items():
         path = clone / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(dump(document))
@@ -51,14 +53,16 @@ def run_git(*words: str, folder: Path | None = None) -> None:
     subprocess.run([*GIT, *words], cwd=folder, check=True, capture_output=True)
 
 
-def make_documents(*, production: Site, staging: Site) -> dict[str, Model]:
+def make_local_node() -> NodeSpec:
+    """Describe this machine as a node that is reached without SSH."""
+    return NodeSpec(host="localhost", python_interpreter=sys.executable)
+
+
+def make_documents(*, production: Site, staging: Site, node: NodeSpec) -> dict[str, Model]:
     """Make all documents of the fleet by their paths."""
     return {
         "pressluft.yaml": Fleet(metadata=Metadata(name="pressluft")),
-        "nodes/local.yaml": Node(
-            metadata=identify("local"),
-            spec=NodeSpec(host="localhost", python_interpreter=sys.executable),
-        ),
+        "nodes/local.yaml": Node(metadata=identify("local"), spec=node),
         "sites/acme/site.yaml": SiteDocument(metadata=identify("acme"), spec=SiteSpec(display_name="Acme")),
         "sites/acme/environments/production.yaml": make_environment(production, EnvironmentType.PRODUCTION),
         "sites/acme/environments/staging.yaml": make_environment(staging, EnvironmentType.STAGING),
