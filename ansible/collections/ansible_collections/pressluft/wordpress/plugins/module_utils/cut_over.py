@@ -96,7 +96,8 @@ def run_cut_over(call, environment):
     for _ in range(_PROGRAM_STARTS):
         ended = _read_end(call, environment)
         if ended is None:
-            ended = _start_unless_ended(call, environment)
+            _start_and_follow(call, environment)
+            ended = _read_end(call, environment)
         if ended is not None:
             return ended
     raise NodeError(
@@ -284,25 +285,28 @@ def _as_node_error(error):
     )
 
 
-def _start_unless_ended(call, environment):
-    """Under the lock: return the job's end if there is one by now, else start the program and wait for its end."""
+def _start_and_follow(call, environment):
+    """Start the program unless the job has ended by the time the lock is ours, and wait until it has."""
     config = read_node_config(call.config_dir)
     with closing(connect(config.mysql_defaults_file)) as conn:
         opened = open_environment(
             call.state_dir, environment, job=call.job, conn=conn, lock_wait=_FOLLOW_SECONDS
         )
-        with opened as state:
-            ended = _read_end(call, environment)
-            if ended is not None:
-                return ended
-            _check_ready(state)
-            _note_keeping(state, call.request.get("keep_old_release"))
-            start_program(state.journal(), "cut_over", _make_arguments(call, environment), lock=state.lock)
+        try:
+            with opened as state:
+                _check_ready(state)
+                _note_keeping(state, call.request.get("keep_old_release"))
+                start_program(
+                    state.journal(), "cut_over", _make_arguments(call, environment), lock=state.lock
+                )
+        except NodeError as error:
+            if error.code == "JOB_FINISHED":
+                return  # another program ended it while we waited for the lock
+            raise
     # The program holds the lock now: when it can be had, the program has ended, however it did.
-    with take_lock(
-        make_environment_folder_path(call.state_dir, environment.id), call.job, wait=_FOLLOW_SECONDS
-    ):
-        return _read_end(call, environment)
+    folder = make_environment_folder_path(call.state_dir, environment.id)
+    with take_lock(folder, call.job, wait=_FOLLOW_SECONDS):
+        pass
 
 
 def _read_end(call, environment):

@@ -52,7 +52,7 @@ def copy_kept_rows(conn, rows):
     copy, mark, live = _name(rows.incoming, COPY), _name(rows.incoming, MARK), _name(rows.live, rows.table)
     run_query(conn, "CREATE TABLE {0} LIKE {1}".format(copy, live))
     run_query(conn, "CREATE TABLE {0} (carried INT NOT NULL PRIMARY KEY) ENGINE=InnoDB".format(mark))
-    _in_transaction(conn, _make_copying(rows, columns))
+    _in_transaction(conn, rows.live, _make_copying(rows, columns))
 
 
 def carry_kept_rows(conn, rows):
@@ -65,7 +65,7 @@ def carry_kept_rows(conn, rows):
         return 0
     columns = fetch_columns(conn, rows.live, rows.table)
     statements = [*_make_carrying(rows, columns), ("INSERT INTO {0} VALUES (1)".format(mark), ())]
-    return _in_transaction(conn, statements) - 1
+    return _in_transaction(conn, rows.live, statements) - 1
 
 
 def fetch_columns(conn, database, table):
@@ -157,8 +157,9 @@ def _make_carrying(rows, columns):
     ]
 
 
-def _in_transaction(conn, statements):
+def _in_transaction(conn, database, statements):
     """Run statements as one transaction, again when it lost a race for locks. Returns the rows they changed."""
+    run_query(conn, "USE {0}".format(quote_name(database)))  # aliases of a DELETE want a database
     # READ COMMITTED, so that reading the live table blocks no visitor's write.
     run_query(conn, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
     try:

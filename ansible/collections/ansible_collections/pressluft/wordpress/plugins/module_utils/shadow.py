@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Tuple
+from typing import Any, Mapping, Tuple
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import (
     open_snapshot,
@@ -21,7 +21,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.option_merge i
 from ansible_collections.pressluft.wordpress.plugins.module_utils.option_row import read_option_rows
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import OPTIONS_TABLE
 from ansible_collections.pressluft.wordpress.plugins.module_utils.row_copy import copy_table
-from ansible_collections.pressluft.wordpress.plugins.module_utils.row_rewrite import rewrite_rows
+from ansible_collections.pressluft.wordpress.plugins.module_utils.row_rewrite import rewrite_table
 from ansible_collections.pressluft.wordpress.plugins.module_utils.site_measure import (
     find_changed,
     measure_rows,
@@ -30,13 +30,16 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.site_measure i
 
 @dataclass(frozen=True)
 class Shadow:
-    """What was put into a shadow: rows and bytes copied, options decided, and what was not rewritten and why."""
+    """What was put into a shadow: rows and bytes copied, options decided, and what was not rewritten and why.
+
+    `left_alone` holds `{table, column, key, reason}`.
+    """
 
     tables: int
     rows: int
     bytes: int
     options: int
-    left_alone: Tuple[str, ...]
+    left_alone: Tuple[Mapping[str, Any], ...]
 
 
 def fill_shadow(reader, writer, *, production, source, plan, expected, database):
@@ -59,7 +62,8 @@ def fill_shadow(reader, writer, *, production, source, plan, expected, database)
     rewriter = make_rewriter(production, source)
     left_alone = []
     for name in plan["tables"]:
-        left_alone += rewrite_rows(reader, writer, (database, production.table(name)), rewriter).left_alone
+        done = rewrite_table(writer, database, production.table(name), rewriter, needles=rewriter.cores)
+        left_alone += done.left_alone
     if any(plan["options"].values()):
         left_alone += _merge_options(
             writer, production, taken, rewriter, deleted=plan["options"]["delete"], to=database
@@ -114,11 +118,15 @@ def _merge_options(writer, production, taken, rewriter, *, deleted, to):
     left_alone = []
     for name, row in sorted(taken.items()):
         done = rewriter.rewrite(row.value) if row.value is not None else None
-        left_alone += ["option {0}: {1}".format(name, reason) for reason in (done.left_alone if done else ())]
+        left_alone += [_make_left(table, name, reason) for reason in (done.left_alone if done else ())]
         _put_option(writer, shadow, row._replace(value=done.value if done else None))
     for name in deleted:
         run_query(writer, "DELETE FROM {0} WHERE option_name = %s".format(shadow), (name,))
     return left_alone
+
+
+def _make_left(table, name, reason):
+    return {"table": table, "column": "option_value", "key": name, "reason": reason}
 
 
 def _put_option(writer, shadow, row):
