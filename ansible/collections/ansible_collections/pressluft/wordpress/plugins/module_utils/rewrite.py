@@ -75,9 +75,8 @@ class Rewriter:
 
     def __init__(self, replacements: Sequence[Tuple[bytes, bytes]]) -> None:
         self._matcher = Matcher(replacements)
-        self.cores = (
-            self._matcher.cores
-        )  # a value that holds none of these bytes is never changed: for `LIKE`
+        # A value that holds none of these is never changed, so a query may look for them first.
+        self.cores = self._matcher.cores
 
     def rewrite(self, value: bytes) -> Rewritten:
         """The value with all replacements made; the same object if nothing was."""
