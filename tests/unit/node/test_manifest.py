@@ -208,7 +208,7 @@ def test_a_file_that_grows_at_every_reading_is_unreadable(
     hash_content = manifest._hash_content
 
     def grow(descriptor: int) -> str:
-        content = hash_content(descriptor)
+        content = str(hash_content(descriptor))
         with (folder / "a.txt").open("ab") as stream:
             stream.write(b"x")
         return content

@@ -58,6 +58,7 @@ def test_a_key_is_shown_as_a_person_reads_it() -> None:
 
 def test_null_is_decided_by_the_column_and_never_by_its_encoding() -> None:
     assert make_value_expression(NUMBER) == "IF(`id` IS NULL, 'N', CONCAT(`id`, ','))"
+    assert make_value_expression(NUMBER._replace(nullable=False)) == "CONCAT(`id`, ',')"
 
 
 def test_a_short_string_is_encoded_whole_and_a_long_one_by_its_hash() -> None:

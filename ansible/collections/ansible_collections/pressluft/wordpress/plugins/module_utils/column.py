@@ -41,6 +41,7 @@ class Column(NamedTuple):
     charset: str
     collation: str
     octets: int
+    nullable: bool = True
 
 
 def read_columns(connection: Connection[Any], database: str, table: str) -> List[Column]:
@@ -52,13 +53,13 @@ def read_columns(connection: Connection[Any], database: str, table: str) -> List
     rows = run_query(
         connection,
         "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, CHARACTER_SET_NAME, COLLATION_NAME,"
-        " CHARACTER_OCTET_LENGTH, EXTRA FROM information_schema.COLUMNS"
+        " CHARACTER_OCTET_LENGTH, IS_NULLABLE, EXTRA FROM information_schema.COLUMNS"
         " WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION",
         (database, table),
     )
     columns = [
-        Column(name, kind.lower(), charset or "", collation or "", int(octets or 0))
-        for schema, of, name, kind, charset, collation, octets, extra in rows
+        Column(name, kind.lower(), charset or "", collation or "", int(octets or 0), nullable != "NO")
+        for schema, of, name, kind, charset, collation, octets, nullable, extra in rows
         if (schema, of) == (database, table) and "VIRTUAL" not in extra.upper()
     ]
     if not columns:
@@ -97,6 +98,8 @@ def make_row_hash(columns: Sequence[Column]) -> str:
 def make_value_expression(column: Column) -> str:
     """Return the SQL of one value's encoding. Raises DatabaseError for a type nobody has thought through."""
     name = quote_name(column.name)
+    if not column.nullable:
+        return _make_encoding(column, name)
     # IF and not IFNULL: what the server could not make (an overflow is NULL) must not look like a NULL value.
     return "IF(%s IS NULL, 'N', %s)" % (name, _make_encoding(column, name))
 
@@ -157,18 +160,19 @@ def _make_encoding(column: Column, name: str) -> str:
     if column.type in _SHAPES:
         return "CONCAT(ST_SRID({0}), ',', LENGTH(ST_AsBinary({0})), ':', ST_AsBinary({0}))".format(name)
     if column.type == "json":  # MySQL's own type; MariaDB's JSON is longtext
-        return _make_string_encoding("CAST(CAST(%s AS CHAR) AS BINARY)" % name, octets=0)
+        text = "CAST(%s AS CHAR)" % name
+        return _make_string_encoding("CAST(%s AS BINARY)" % text, "LENGTH(%s)" % text, octets=0)
     if column.type in TEXTS | _BYTES:
         # As bytes, so that a collation that ignores case, accents or trailing spaces hides nothing.
-        return _make_string_encoding("CAST(%s AS BINARY)" % name, octets=column.octets)
+        return _make_string_encoding("CAST(%s AS BINARY)" % name, "LENGTH(%s)" % name, octets=column.octets)
     raise DatabaseError("column %s has the type %s, which cannot be digested" % (column.name, column.type))
 
 
-def _make_string_encoding(value: str, *, octets: int) -> str:
-    whole = "CONCAT(LENGTH({0}), ':', {0})".format(value)
+def _make_string_encoding(value: str, length: str, *, octets: int) -> str:
+    whole = "CONCAT(%s, ':', %s)" % (length, value)
     if 0 < octets <= LARGE_VALUE:
         return whole
-    return "IF(LENGTH({0}) > {1}, CONCAT('H', SHA2({0}, 256)), {2})".format(value, LARGE_VALUE, whole)
+    return "IF(%s > %d, CONCAT('H', SHA2(%s, 256)), %s)" % (length, LARGE_VALUE, value, whole)
 
 
 def _describe_value(column: Column, text: str) -> str:
