@@ -49,10 +49,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.git.redirect_to:
             self.send_response(302)
             self.send_header("Location", f"{self.git.redirect_to}{self.path}")
+            self.send_header("Content-Length", "0")
             self.end_headers()
         elif not base64.b64decode(given.removeprefix("Basic ") or "").endswith(f":{self.git.token}".encode()):
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="git"')
+            self.send_header("Content-Length", "0")
             self.end_headers()
         else:
             self._run_backend()
@@ -120,6 +122,6 @@ def _make_certificate(folder: Path) -> Path:
             "-nodes",
         ]
         words += ["-keyout", str(certificate.with_suffix(".key")), "-out", str(certificate), "-days", "2"]
-        words += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+        words += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
         subprocess.run(words, check=True, capture_output=True)
     return certificate

@@ -37,7 +37,8 @@ class OpenFleet(Protocol):
 @pytest.fixture(scope="session")
 def signing_key(session_folder: Path) -> Path:
     """The daemon's signing key."""
-    return make_key(session_folder / "signing-key")
+    path = session_folder / "signing-key"
+    return path if path.exists() else make_key(path)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,9 +36,8 @@ def make_key(path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def sshd(session_folder: Path) -> Iterator[Sshd]:
-    """One sshd for the whole session."""
-    folder = session_folder / "git-sshd"
-    folder.mkdir(mode=0o700)
+    """One sshd for all tests of a folder."""
+    folder = Path(tempfile.mkdtemp(prefix="git-sshd-", dir=session_folder))
     host_key, user_key = make_key(folder / "host"), make_key(folder / "user")
     port = _find_free_port()
     Path("/run/sshd").mkdir(exist_ok=True)
