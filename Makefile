@@ -36,6 +36,8 @@ lint: venv ## Check style, types, layers and playbooks
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m schemas --check
+	$(BIN)/python -m reconciler.docs --check
 	ANSIBLE_COLLECTIONS_PATH=ansible/collections $(BIN)/ansible-lint --offline --profile production ansible
 	@for playbook in $(PLAYBOOKS); do $(BIN)/ansible-playbook --syntax-check "$$playbook" > /dev/null; done
 
