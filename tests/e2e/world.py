@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -133,11 +134,5 @@ def make_world(
         check=True,
         capture_output=True,
     )
-    ini = node_config / "node.ini"
-    lines = [
-        f"repository = {restic}" if line.startswith("repository") else line
-        for line in ini.read_text().splitlines()
-    ]
-    ini.write_text("\n".join(lines) + "\n")
     settings = make_settings(folder, repo=repo, node_config=node_config, sshd=sshd)
     return World(folder, production, staging, settings)
