@@ -12,6 +12,17 @@ from tests.e2e.world import SHOP, TAGLINE, World
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-story")]
 
 
+def read_option(world: World, name: str) -> str:
+    ((value,),) = world.production.query("SELECT option_value FROM {p}options WHERE option_name = %s", name)
+    return str(value)
+
+
+def find_post(world: World) -> int:
+    published = "post_type = 'post' AND post_status = 'publish'"
+    ((post,),) = world.production.query(f"SELECT MIN(ID) FROM {{p}}posts WHERE {published}")
+    return int(str(post))
+
+
 def test_a_full_refresh_makes_staging_a_copy_that_serves(world: World) -> None:
     job = world.refresh("full")
     assert (job.status, job.error_message) == (JobStatus.SUCCEEDED, None)
@@ -39,22 +50,15 @@ def test_a_promotion_brings_up_what_changed_and_touches_nothing_else(world: Worl
     page = world.production.fetch("/").body
     assert ">2.0.0<" in page
     assert world.production.query("SELECT url FROM {p}coupons") == ((f"{world.production.url}/coupon",),)
-    assert world.production.url in str(
-        world.production.query(f"SELECT option_value FROM {{p}}options WHERE option_name = '{SHOP}'")
-    )
-    assert world.production.query(
-        "SELECT option_value FROM {p}options WHERE option_name = 'blogdescription'"
-    ) == (("production's own",),)
+    assert world.production.url in read_option(world, SHOP)
+    assert read_option(world, "blogdescription") == "production's own"
     assert world.evidence() == before
     assert world.traces_of_staging() == 0
 
 
 def test_a_comment_on_production_is_drift_and_blocks(world: World) -> None:
     world.edit_theme("2.1.0")
-    (post,) = world.production.query(
-        "SELECT MIN(ID) FROM {p}posts WHERE post_type = 'post' AND post_status = 'publish'"
-    )
-    world.production.post_comment(int(str(post[0])), "Nice theme")
+    world.production.post_comment(find_post(world), "Nice theme")
     world.back_up()
     job = world.promote()
     assert job.error_code is ErrorCode.DRIFT_GATE_UNMET

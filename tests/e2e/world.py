@@ -77,11 +77,7 @@ class World:
     def edit_theme(self, version: str) -> None:
         """Change one file of staging's theme."""
         style = self.staging.current / "wp-content/themes/pressluft-demo/style.css"
-        lines = [
-            f"Version: {version}" if line.startswith("Version:") else line
-            for line in style.read_text().splitlines()
-        ]
-        style.write_text("\n".join(lines))
+        style.write_text(re.sub(r"(?m)^Version:.*$", f"Version: {version}", style.read_text()))
 
     def break_theme(self) -> None:
         """Give staging's theme a fatal error."""
