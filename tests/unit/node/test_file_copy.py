@@ -140,11 +140,12 @@ def test_a_folder_that_never_holds_still_is_refused(
     copy_content = file_copy._copy_content
     counter = iter(range(1000))
 
-    def copy_then_change(reader: int, writer: int) -> None:
+    def change_around(reader: int, writer: int) -> None:
+        (source / "2026" / "b.txt").write_text(str(next(counter)))
         copy_content(reader, writer)
         (source / "2026" / "b.txt").write_text(str(next(counter)))
 
-    monkeypatch.setattr(file_copy, "_copy_content", copy_then_change)
+    monkeypatch.setattr(file_copy, "_copy_content", change_around)
     with pytest.raises(NodeError, match="changed each time") as caught:
         copy_folder(str(source), str(tmp_path / "target"))
     assert caught.value.retry
