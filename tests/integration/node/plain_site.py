@@ -1,6 +1,7 @@
 """A promotion without WordPress: two small sites, a page made of code and database, and every step by hand."""
 
 import dataclasses
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -139,14 +140,14 @@ class Promotion:
 
     def read_state(self) -> dict[str, Any]:
         """Production's state.json."""
-        return dict(durable_file.read_json(os.path.join(self.state_dir, self.production.id, "state.json")))
+        return dict(json.loads(Path(self.state_dir, self.production.id, "state.json").read_text()))
 
     def release(self) -> str:
         """The name of the release that is served."""
-        return Path(os.readlink(self.production.current)).name
+        return Path(self.production.current).readlink().name
 
     def releases(self) -> set[str]:
-        return set(os.listdir(Path(self.production.root, "releases")))
+        return {path.name for path in Path(self.production.root, "releases").iterdir()}
 
     def own_databases(self) -> set[str]:
         """The databases that Pressluft made beside production's."""
@@ -239,7 +240,7 @@ def serve(root: Path, mariadb: MariaDB, database: str) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: Any) -> None:
+        def log_message(self, *_: Any) -> None:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

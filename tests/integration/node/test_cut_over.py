@@ -62,7 +62,7 @@ def test_staging_changes_nothing_live(promotion: Promotion) -> None:
 def test_a_healthy_cut_over_is_recorded_and_its_job_never_runs_again(promotion: Promotion) -> None:
     promotion.stage()
     result = promotion.cut_over()
-    state = json.loads(Path(promotion.state_dir, promotion.production.id, "state.json").read_text())
+    state = promotion.read_state()
     assert (state["status"], state["current_release"], state["previous_release"]) == (
         "active",
         promotion.job_id,

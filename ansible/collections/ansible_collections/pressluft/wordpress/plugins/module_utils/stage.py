@@ -54,6 +54,9 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.site_measure i
     measure_rows,
 )
 
+KEPT_SECONDS = 7 * 24 * 3600
+"""How long what is replaced is kept, unless the cut-over is asked otherwise (spec.md §1, `keep_old_release`)."""
+
 
 @dataclass(frozen=True)
 class _Work:
@@ -226,7 +229,7 @@ def _make_cut(work, installed):
         unchecked=(),
         protection=work.call.protection,
         kept_job=(work.state.content.get("kept") or {}).get("job_id") or "",
-        keep_old=0,
+        keep_old=KEPT_SECONDS,
     )
 
 
