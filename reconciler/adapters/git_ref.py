@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import pygit2
-from pygit2.enums import Option, ReferenceType, RepositoryOpenFlag
+from pygit2.enums import ConfigLevel, Option, ReferenceType, RepositoryOpenFlag
 
 from reconciler.adapters.git_command import Git
 from reconciler.adapters.git_tree import translate_git_errors
@@ -18,6 +18,10 @@ from reconciler.ports import Branch, Tip
 pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)  # noqa: FBT003 - the signature is libgit2's
 # The operator named the repository in the settings; who owns it is checked where it matters, before writing.
 pygit2.option(Option.SET_OWNER_VALIDATION, False)  # noqa: FBT003 - the signature is libgit2's
+
+# Configuration of the user and the machine must not decide how a repository is written.
+for _level in (ConfigLevel.SYSTEM, ConfigLevel.XDG, ConfigLevel.GLOBAL):
+    pygit2.option(Option.SET_SEARCH_PATH, _level, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,11 @@ def push_commit(git: Git, url: str, *, ref: str, expected: str | None, new: str)
     """
     lease = f"--force-with-lease={ref}:{expected or ''}"
     fixed = ("--porcelain", "--no-verify", "--no-signed", "--no-follow-tags", "--recurse-submodules=no")
-    return git.run("push", *fixed, lease, "--", url, f"{new}:{ref}")
+    try:
+        return git.run("push", *fixed, lease, "--", url, f"{new}:{ref}")
+    except Transient as error:
+        # It may have arrived all the same; only a look at the branch can tell.
+        return Finished(code=-1, stdout=b"", stderr=str(error).encode())
 
 
 def settle_refused_push(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from pathlib import Path
 
 _GRACE = 3.0
 """Seconds between the polite and the final signal: git removes its lock files on the polite one."""
+
+_NOTHING = 0
+"""The signal that only asks whether somebody is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +65,11 @@ def run_program(
     try:
         stdout, stderr = process.communicate(stdin, timeout=timeout)
     except subprocess.TimeoutExpired as error:
-        raise ProgramTimedOut(f"{command[0]} did not end within {timeout:.0f} s and was stopped") from error
-    finally:
         _end_group(process)
+        raise ProgramTimedOut(f"{command[0]} did not end within {timeout:g} s and was stopped") from error
+    except BaseException:
+        _end_group(process)
+        raise
     return Finished(process.returncode, stdout, stderr)
 
 
@@ -84,20 +90,31 @@ def read_start(command: Sequence[str], *, environment: Mapping[str, str], limit:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """Leave nothing running, whatever interrupted the wait."""
-    if process.poll() is not None:
-        return
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
+    """Leave nothing running of the whole group, whether or not its first process has ended."""
+    _signal_group(process, signal.SIGTERM)
+    _wait_for_group(process)
+    _signal_group(process, signal.SIGKILL)
+    _wait_for_group(process)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        with suppress(BrokenPipeError):
+            if pipe is not None:
+                pipe.close()
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> bool:
+    """Return whether anybody is left in the group."""
     try:
-        process.wait(_GRACE)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            if pipe is not None and not pipe.closed:
-                with suppress(BrokenPipeError):
-                    pipe.close()
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _wait_for_group(process: subprocess.Popen[bytes]) -> None:
+    """Wait for the last of the group, not the first: git's children tidy up after git itself is gone."""
+    deadline = time.monotonic() + _GRACE
+    while time.monotonic() < deadline:
+        process.poll()
+        if not _signal_group(process, _NOTHING):
+            return
+        time.sleep(0.005)

@@ -16,7 +16,7 @@ from reconciler.adapters import git_command
 from reconciler.errors import RepoUnusable, Transient
 from reconciler.ports import Branch
 from tests.integration.git.opening import SAID, OpenFleet
-from tests.integration.git.people import Person, git, make_bare_repo
+from tests.integration.git.people import Person, add_hook, git, make_bare_repo
 from tests.integration.git.sshd import Sshd, make_key
 
 
@@ -154,3 +154,14 @@ def test_the_mirror_is_private(bare: Path, tmp_path: Path, fleet: OpenFleet) -> 
     (folder,) = (tmp_path / "state" / "git").iterdir()
     assert folder.stat().st_mode & 0o077 == 0
     shutil.rmtree(folder)
+
+
+def test_a_push_that_hangs_after_it_arrived_is_found_to_have_arrived(
+    bare: Path, fleet: OpenFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_hook(bare, "post-receive", "sleep 600")
+    repo = fleet(f"file://{bare}")
+    tip = repo.fetch().status
+    monkeypatch.setattr(git_command.Git.run, "__kwdefaults__", {"timeout": 1.0})
+    commit = repo.push_changes(Branch.STATUS, expected=tip, changes={"a": b"1"}, message=SAID)
+    assert git(bare, "rev-parse", "main") == commit
