@@ -1,0 +1,104 @@
+"""kill -9 of the daemon during each step of a promotion: after a restart the job ends in a true state."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from uuid import UUID
+
+import psutil
+import pytest
+
+from schemas.intent import Promotion
+from schemas.state import EnvironmentStatus, JobStatus
+from tests.e2e.world import World
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-kill")]
+PATIENCE = 120
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _copied(world: World) -> None:
+    assert world.refresh("full").status is JobStatus.SUCCEEDED
+
+
+def make_environment(world: World) -> dict[str, str]:
+    settings = {name: str(value) for name, value in world.settings if value is not None}
+    own = {f"PRESSLUFT_{name.upper()}": value for name, value in settings.items()}
+    return {"PATH": os.environ["PATH"], "HOME": str(world.folder), **own}
+
+
+def kill_when_step_starts(world: World, step: str, *, delay: float) -> None:
+    """Run a real daemon and kill it `delay` seconds after it has started a step."""
+    daemon = subprocess.Popen(
+        [sys.executable, "-m", "reconciler", "run"],
+        env=make_environment(world),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    guard = threading.Timer(PATIENCE, daemon.kill)
+    guard.start()
+    try:
+        assert daemon.stderr is not None
+        for line in daemon.stderr:
+            event = json.loads(line)
+            if event["event"] == "step started" and event["step"] == step:
+                break
+        else:
+            pytest.fail(f"step {step} never started")
+        threading.Event().wait(delay)
+        daemon.send_signal(signal.SIGKILL)
+    finally:
+        guard.cancel()
+        daemon.kill()
+        daemon.wait()
+
+
+def find_processes_of(folder: Path) -> list[str]:
+    """List processes that carry the marker of runs of this world."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if str(folder) in process.environ().get("PRESSLUFT_RUN_ID", "") or any(
+                str(folder / "controller") in word for word in process.cmdline()
+            ):
+                found.append(" ".join(process.cmdline()))
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+@pytest.mark.parametrize(
+    ("step", "delay"),
+    [
+        pytest.param("check-1", 0.0, id="as the check starts"),
+        pytest.param("check-1", 2.0, id="during the check"),
+        pytest.param("stage", 0.0, id="as staging starts"),
+        pytest.param("stage", 2.5, id="during staging"),
+        pytest.param("cut_over", 0.0, id="as the cut-over starts"),
+        pytest.param("cut_over", 1.5, id="during the cut-over"),
+        pytest.param("cut_over", 2.5, id="late in the cut-over"),
+    ],
+)
+def test_a_killed_daemons_promotion_ends_in_a_true_state(world: World, step: str, delay: float) -> None:
+    version = f"3.{step}.{delay}"
+    world.edit_theme(version)
+    before = world.evidence()
+    world.back_up()
+    job_id = world.ask(Promotion, {"source": "staging", "target": "production"})
+    kill_when_step_starts(world, step, delay=delay)
+    world.run_daemon()
+    job = world.service.find_job(UUID(str(job_id)))
+    entry = world.service.find_named("acme", "production")
+    assert entry.record is not None
+    shown = f">{version}<" in world.production.fetch("/").body
+    assert (job.status, job.error_message, shown) == (JobStatus.SUCCEEDED, None, True)
+    assert entry.record.status is EnvironmentStatus.ACTIVE
+    assert world.evidence() == before
+    assert find_processes_of(world.folder) == []
