@@ -44,6 +44,7 @@ def open_repo(settings: Settings, *, purpose: str) -> GitFleetRepo:
         state_dir=settings.state_dir / purpose,
         ssh_key=settings.ssh_key,
         known_hosts=settings.known_hosts,
+        token=settings.token,
     )
 
 

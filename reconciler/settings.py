@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -43,6 +43,8 @@ class Settings(BaseSettings):
     """Where nodes keep identity, journal and baselines."""
     node_config_dir: str = "/etc/pressluft"
     """Where nodes keep `node.ini` and credentials."""
+    token: SecretStr | None = None
+    """Token for a fleet repo over https."""
     max_jobs: Annotated[int, Field(ge=1, le=64)] = 4
     """How many jobs run at once."""
     poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 5.0
