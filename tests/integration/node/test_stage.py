@@ -251,8 +251,9 @@ def test_a_protected_folder_inside_the_release_is_refused(promotion: Promotion) 
     uploads = promotion.pair.path("production", "wp-content/uploads")
     uploads.unlink()
     uploads.mkdir()
+    promotion.pair.take_baseline()
+    promotion.pair.path("staging", THEME).write_text("body { color: blue }")
     with pytest.raises(NodeError) as refused:
-        promotion.pair.take_baseline()
         promotion.stage()
     assert refused.value.code == "SCHEMA_UNSUPPORTED"
     assert "wp-content/uploads" in refused.value.message

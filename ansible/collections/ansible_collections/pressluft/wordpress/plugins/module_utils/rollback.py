@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils import durable_file, exchange
 from ansible_collections.pressluft.wordpress.plugins.module_utils.cut import ROLLBACK, Cut, dump_cut
@@ -47,16 +47,17 @@ def roll_back(call):
 def _prepare(call, environment):
     """Make the cut that exchanges back, once: a job that has it goes on with it."""
     defaults_file = read_node_config(call.config_dir).mysql_defaults_file
-    with closing(connect(defaults_file)) as conn:
-        with open_environment(call.state_dir, environment, job=call.job, conn=conn) as state:
-            if state.journal().has(STAGED):
-                return
-            state.journal().restart()
-            kept = load_kept_cut(state)
-            _check_kept(conn, state, kept)
-            cut = _make_cut(conn, state, kept, overwrite=call.request.get("overwrite") or ())
-            if not call.check_mode:
-                _write_cut(state, cut)
+    with ExitStack() as stack:
+        conn = stack.enter_context(closing(connect(defaults_file)))
+        state = stack.enter_context(open_environment(call.state_dir, environment, job=call.job, conn=conn))
+        if state.journal().has(STAGED):
+            return
+        state.journal().restart()
+        kept = load_kept_cut(state)
+        _check_kept(conn, state, kept)
+        cut = _make_cut(conn, state, kept, overwrite=call.request.get("overwrite") or ())
+        if not call.check_mode:
+            _write_cut(state, cut)
 
 
 def _check_kept(conn, state, kept):
