@@ -31,6 +31,19 @@ RecordT = TypeVar("RecordT", JobRecord, EnvironmentRecord, SiteRecord, BackupRec
 ResultT = TypeVar("ResultT")
 
 
+DocumentKey = tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """What people wrote, without the intents. `broken` maps a file's path to why it is not in force."""
+
+    fleet: Fleet
+    nodes: Mapping[str, Node]
+    sites: Mapping[str, SiteView]
+    broken: Mapping[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class SiteStatus:
     """One site's part of `status/`, as far as the reconciler needs it."""
@@ -52,21 +65,59 @@ class Observer:
     _intents: dict[tuple[str, str], IntentFile] = field(default_factory=dict)
     _records: dict[str, StatusRecord] = field(default_factory=dict)
     _sites: dict[tuple[str, str], SiteStatus] = field(default_factory=dict)
+    _documents_read: tuple[DocumentKey, Documents] | None = None
+    _site_views: dict[tuple[str, str], tuple[SiteView, Mapping[str, str]]] = field(default_factory=dict)
+    _intent_folders: dict[tuple[str, str], tuple[IntentFile, ...]] = field(default_factory=dict)
 
     def read_fleet(self, commit: str) -> FleetView:
         """Read everything people wrote, at one commit. What is broken is named in `broken`, not raised."""
+        read = self.read_documents(commit)
+        intents = tuple(file for folder in self.read_intent_folders(commit).values() for file in folder)
+        return FleetView(commit, read.fleet, read.nodes, read.sites, intents, read.broken)
+
+    def read_documents(self, commit: str) -> Documents:
+        """Read Fleet, Nodes, Sites and Environments; the same value again where none of them changed."""
+        parts = [find_entry(self._folder(commit, ""), name) for name in ("pressluft.yaml", "nodes", "sites")]
+        key = tuple(part.oid if part else None for part in parts)
+        if self._documents_read is None or self._documents_read[0] != key:
+            self._documents_read = (key, self._parse_documents(commit))
+        return self._documents_read[1]
+
+    def _parse_documents(self, commit: str) -> Documents:
         broken: dict[str, str] = {}
         fleet = self._read_one(commit, "pressluft.yaml", Fleet, broken) or DEFAULT_FLEET
         nodes = dict(self._read_many(commit, "nodes", Node, broken))
-        sites = {
-            name: SiteView(
-                name=name,
-                document=self._read_one(commit, f"sites/{name}/site.yaml", Site, broken),
-                environments=dict(self._read_many(commit, f"sites/{name}/environments", Environment, broken)),
-            )
-            for name in self._list_folders(commit, "sites")
+        entries = [entry for entry in self._folder(commit, "sites").entries if entry.kind is EntryKind.FOLDER]
+        known = self._site_views
+        self._site_views = {
+            (entry.name, entry.oid): known.get((entry.name, entry.oid))
+            or self._parse_site(commit, entry.name)
+            for entry in entries
         }
-        return FleetView(commit, fleet, nodes, sites, tuple(self._list_intents(commit)), broken)
+        for _, reasons in self._site_views.values():
+            broken.update(reasons)
+        sites = {view.name: view for view, _ in self._site_views.values()}
+        return Documents(fleet, nodes, sites, broken)
+
+    def _parse_site(self, commit: str, name: str) -> tuple[SiteView, Mapping[str, str]]:
+        broken: dict[str, str] = {}
+        document = self._read_one(commit, f"sites/{name}/site.yaml", Site, broken)
+        environments = dict(self._read_many(commit, f"sites/{name}/environments", Environment, broken))
+        return SiteView(name, document, environments), broken
+
+    def read_intent_folders(self, commit: str) -> Mapping[str, tuple[IntentFile, ...]]:
+        """Read the intents by site; a site's tuple is the very same one as long as its folder is."""
+        entries = [
+            entry for entry in self._folder(commit, "intents").entries if entry.kind is EntryKind.FOLDER
+        ]
+        known = self._intent_folders
+        self._intent_folders = {
+            (entry.name, entry.oid): known[entry.name, entry.oid]
+            if (entry.name, entry.oid) in known
+            else tuple(self._list_intents(commit, entry.name))
+            for entry in entries
+        }
+        return {site: files for (site, _), files in self._intent_folders.items()}
 
     def _read_one(
         self, commit: str, path: str, model: type[DocumentT], broken: dict[str, str]
@@ -99,15 +150,14 @@ class Observer:
         broken[path] = str(found) if isinstance(found, str) else f"{path}: expected kind {model.__name__}"
         return None
 
-    def _list_intents(self, commit: str) -> Iterator[IntentFile]:
-        for site in self._list_folders(commit, "intents"):
-            for entry in self._folder(commit, f"intents/{site}").entries:
-                path = f"intents/{site}/{entry.name}"
-                if entry.kind is not EntryKind.FILE:
-                    reason = f"{path}: expected a plain file, not a link, a folder or a submodule"
-                    yield IntentFile(path, site, entry.oid, None, reason)
-                elif entry.name.endswith((".yaml", ".yml")):
-                    yield self._read_intent_file(path, site, entry.oid)
+    def _list_intents(self, commit: str, site: str) -> Iterator[IntentFile]:
+        for entry in self._folder(commit, f"intents/{site}").entries:
+            path = f"intents/{site}/{entry.name}"
+            if entry.kind is not EntryKind.FILE:
+                reason = f"{path}: expected a plain file, not a link, a folder or a submodule"
+                yield IntentFile(path, site, entry.oid, None, reason)
+            elif entry.name.endswith((".yaml", ".yml")):
+                yield self._read_intent_file(path, site, entry.oid)
 
     def _read_intent_file(self, path: str, site: str, oid: str) -> IntentFile:
         key = (path, oid)
@@ -135,11 +185,13 @@ class Observer:
         """Read what the reconciler wrote and still needs, at one commit."""
         if commit is None:
             return StatusView(None)
-        by_site = {
-            entry.name: self._read_site_status(commit, entry)
+        read = {
+            (entry.name, entry.oid): self._read_site_status(commit, entry)
             for entry in self._folder(commit, "status").entries
             if entry.kind is EntryKind.FOLDER
         }
+        self._sites = read  # what no look needs any more would only pile up
+        by_site = {name: part for (name, _), part in read.items()}
         parts = tuple(by_site.values())
         checks = sorted((check for part in parts for check in part.drift_checks), key=lambda c: c.checked_at)
         return StatusView(
@@ -154,10 +206,8 @@ class Observer:
         )
 
     def _read_site_status(self, commit: str, entry: Entry) -> SiteStatus:
-        key = (entry.name, entry.oid)
-        if key not in self._sites:
-            self._sites[key] = self._parse_site_status(commit, entry.name)
-        return self._sites[key]
+        known = self._sites.get((entry.name, entry.oid))
+        return known or self._parse_site_status(commit, entry.name)
 
     def _parse_site_status(self, commit: str, site: str) -> SiteStatus:
         root = f"status/{site}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import PurePosixPath
 
 from reconciler.core.world import FleetView, SiteView
 from schemas.fleet import Environment, Node, Site
@@ -155,20 +154,27 @@ def find_misplacement(parties: Parties, view: FleetView) -> Misfit | None:
     """Find what keeps these environments from being safely told apart from all others."""
     if len({env.spec.node for env in parties.environments}) > 1:
         return Misfit("source and production are on different nodes, which this version does not support yet")
-    mine = {env.metadata.id for env in parties.environments}
-    for one, other, reason in find_overlaps(view):
-        if one.metadata.id in mine or other.metadata.id in mine:
-            return Misfit(reason)
+    ids = {env.metadata.id for env in parties.environments}
+    placed = list_placed(view)
+    for site, mine in [(site, env) for site, env in placed if env.metadata.id in ids]:
+        for other_site, other in placed:
+            reason = "" if other is mine else find_overlap(mine, other)
+            if reason:
+                return Misfit(f"{site}/{mine.metadata.name} and {other_site}/{other.metadata.name} {reason}")
     return None
 
 
 def find_overlaps(view: FleetView) -> Iterator[tuple[Environment, Environment, str]]:
     """Find environments that share a root, a database and prefix, or an id (spec.md §1, Identity)."""
-    placed = [(site.name, env) for site in view.sites.values() for env in site.environments.values()]
-    for (site_a, a), (site_b, b) in combinations(placed, 2):
+    for (site_a, a), (site_b, b) in combinations(list_placed(view), 2):
         reason = find_overlap(a, b)
         if reason:
             yield a, b, f"{site_a}/{a.metadata.name} and {site_b}/{b.metadata.name} {reason}"
+
+
+def list_placed(view: FleetView) -> list[tuple[str, Environment]]:
+    """List every environment of the fleet with its site's name."""
+    return [(site.name, env) for site in view.sites.values() for env in site.environments.values()]
 
 
 def find_overlap(a: Environment, b: Environment) -> str:
@@ -188,8 +194,8 @@ def find_overlap(a: Environment, b: Environment) -> str:
 
 def is_nested(one: str, other: str) -> bool:
     """Whether a folder is the other or lies in it."""
-    a, b = PurePosixPath(one), PurePosixPath(other)
-    return a.is_relative_to(b) or b.is_relative_to(a)
+    a, b = f"{one}/", f"{other}/"  # both are normal: no `..`, no `//`, no slash at the end
+    return a.startswith(b) or b.startswith(a)
 
 
 def is_same_prefix(one: str, other: str) -> bool:
