@@ -4,9 +4,9 @@ import dataclasses
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ class Promotion:
     config_dir: str
     job_id: str
     epoch: int = 1
+    protection: Mapping[str, Any] = field(default_factory=lambda: PROTECTION)
 
     @property
     def admin(self) -> Any:
@@ -69,18 +70,18 @@ class Promotion:
             production=self.production,
             source=self.pair.staging,
             environment=None,
-            protection=PROTECTION,
+            protection=dict(self.protection),
             request=request,
             check_mode=False,
         )
 
     def check(self) -> dict[str, Any]:
-        """Observe both sides under the locks, and keep the observation as the module does."""
-        protection = make_protection(PROTECTION)
+        """Observe both sides under production's lock, and keep the observation as the module does."""
+        protection = make_protection(self.protection)
         with closing(connect(self.pair.defaults_file)) as conn:
             opened = open_environment(self.state_dir, self.production, job=self.job("check"), conn=conn)
             with opened as state:
-                found = observe(
+                found: dict[str, Any] = observe(
                     self.production,
                     self.pair.staging,
                     protection,
@@ -233,7 +234,7 @@ def serve(root: Path, mariadb: MariaDB, database: str) -> Iterator[str]:
             theme = (root / "current" / THEME).read_text()
             with mariadb.connect(database) as cursor:
                 cursor.execute("SELECT option_value FROM wp_options WHERE option_name = 'blogname'")
-                title = cursor.fetchone()[0]
+                ((title,),) = cursor.fetchall()
             body = f"<title>{title}</title><style>{theme}</style>".encode()
             self.send_response(500 if theme == BROKEN else 200)
             self.send_header("Content-Length", str(len(body)))

@@ -33,7 +33,7 @@ def refuse(promotion: Promotion, code: str, observation: dict[str, Any] | None =
     assert refused.value.code == code, refused.value.message
     assert (promotion.tables(), promotion.code()) == (before, served)
     assert (promotion.own_databases(), promotion.releases()) == (set(), {"first"})
-    return refused.value.message
+    return str(refused.value.message)
 
 
 def test_staging_says_what_it_staged(promotion: Promotion) -> None:

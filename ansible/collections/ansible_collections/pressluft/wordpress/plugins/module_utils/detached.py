@@ -12,8 +12,8 @@ import sys
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils import durable_file
 
-MARKER = "PRESSLUFT_PROGRAM"
-"""In the program's environment, with the job's id: who cleans up processes leaves this one alone."""
+MARKER = "PRESSLUFT_DETACHED"
+"""In the environment of the program and its children, with the job's id: who cleans up processes spares them."""
 
 _PACKAGE = "ansible_collections.pressluft.wordpress.plugins.module_utils"
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from {0}.{1} import main; sys.exit(main(sys.argv[2:]))"

@@ -7,11 +7,17 @@ import pwd
 import subprocess
 from dataclasses import dataclass
 
+from ansible_collections.pressluft.wordpress.plugins.module_utils.detached import MARKER
+
 _ENVIRONMENT = {
     "PATH": os.defpath + ":/usr/local/bin:/usr/sbin:/sbin",
     "LC_ALL": "C.UTF-8",
     "HOME": "/nonexistent",
 }
+_TELLS_THE_OWNER = (
+    "wp-config.php",
+    "index.php",
+)  # the configuration holds a password: its reader runs the site
 _MAY_READ = "exit(is_readable($argv[1]) && is_readable($argv[2]) ? 0 : 1);"
 
 
@@ -40,21 +46,37 @@ def run_wp(environment, wp_cli, arguments, *, folder, timeout=10.0):
 
 
 def find_owner(environment, wp_cli, folder):
-    """Whose rights to take: the owner of the site's index.php, if that user can read what it takes. None: ours."""
+    """Whose rights to take: whoever owns the site's files, if that user can read what it takes. None: ours."""
     if os.geteuid() != 0:
         return None
-    index = os.path.join(folder, "index.php")
+    for name in _TELLS_THE_OWNER:
+        owner = _read_owner(os.path.join(folder, name))
+        if owner is not None and _may_read(
+            environment, owner, [wp_cli, os.path.join(folder, _TELLS_THE_OWNER[0])]
+        ):
+            return owner
+    return None
+
+
+def _read_owner(path):
     try:
-        owner = pwd.getpwuid(os.stat(index).st_uid)
+        owner = pwd.getpwuid(os.stat(path).st_uid)
     except (OSError, KeyError):
         return None
-    if owner.pw_uid == 0:
-        return None
+    return owner if owner.pw_uid else None
+
+
+def _may_read(environment, owner, paths):
     try:
-        readable = _run([environment.php_cli, "-r", _MAY_READ, "--", wp_cli, index], owner, 10.0)
+        return _run([environment.php_cli, "-r", _MAY_READ, "--", *paths], owner, 10.0).returncode == 0
     except (OSError, subprocess.SubprocessError):
-        return None
-    return owner if readable.returncode == 0 else None
+        return False
+
+
+def _make_environment():
+    """Ours without anything of ours, but for the mark that spares a detached program's children."""
+    kept = {MARKER: os.environ[MARKER]} if MARKER in os.environ else {}
+    return dict(_ENVIRONMENT, **kept)
 
 
 def _run(command, owner, timeout):
@@ -67,7 +89,7 @@ def _run(command, owner, timeout):
         command,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        env=_ENVIRONMENT,
+        env=_make_environment(),
         cwd="/",
         timeout=timeout,
         check=False,
