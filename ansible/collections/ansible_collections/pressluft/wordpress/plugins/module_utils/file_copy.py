@@ -48,10 +48,9 @@ def copy_folder(source, target):
     `target` is made if it is missing. Its entries belong to whom `target` itself belongs; modes and times are
     the source's. What changes meanwhile is copied again, up to three times. Raises `NodeError`.
     """
-    made = not os.path.isdir(target)
-    os.makedirs(target, exist_ok=True)
     source, target = (os.fsencode(os.path.realpath(path)) for path in (source, target))
-    if made:
+    if not os.path.isdir(target):
+        os.makedirs(target)
         found = os.stat(source)
         os.chown(target, found.st_uid, found.st_gid)
     copied = removed = size = 0

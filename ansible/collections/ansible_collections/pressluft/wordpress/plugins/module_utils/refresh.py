@@ -1,0 +1,385 @@
+"""A refresh: the source becomes a copy of production again, and its baseline says of what (spec.md §3).
+
+    (status cloning) -> rows, code, files copied -> prepared -> RENAME -> link -> settled -> baseline -> recorded
+
+Up to `prepared` only what nobody serves is made (and uploads, which a repeated refresh makes right). The baseline is
+written last: between the RENAME and it the source has new data under an old baseline, which can only say `drifted`
+or `conflict` too often. The other way round, a baseline of data that never arrived, would be a false `clean`. A
+kill anywhere is followed by an attempt that finishes what was renamed and starts anything else over.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, closing
+
+from ansible_collections.pressluft.wordpress.plugins.module_utils import (
+    clock,
+    durable_file,
+    exchange,
+    free_space,
+    quiet,
+    release,
+    reload,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.baseline import (
+    advance_baseline,
+    make_baseline,
+    read_baseline,
+    write_baseline,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect
+from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import open_environment
+from ansible_collections.pressluft.wordpress.plugins.module_utils.exchange import Exchange
+from ansible_collections.pressluft.wordpress.plugins.module_utils.health import check_health
+from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
+from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_copy import copy_data, copy_paths
+from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_release import (
+    build_copy,
+    read_served,
+    remove_copy,
+    serve_release,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_work import (
+    PROTECTED_SCOPE,
+    SCOPES,
+    Work,
+    add_own_files,
+    find_place,
+    find_pulled_tables,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import (
+    OPTIONS_TABLE,
+    Measure,
+    make_protection,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_check import check_tables
+
+JOB_TYPE = "env_refresh"
+PREPARED, ADVANCED = "refresh prepared", "baseline advanced"
+NEXT_FILE = "baseline-next.json"
+STEPS = (
+    "cloning",
+    "rows copied",
+    "rewritten",
+    "code built",
+    "files copied",
+    "baseline prepared",
+    "prepared",
+    "renamed",
+    "switched",
+    "settled",
+    "baseline written",
+    "baseline advanced",
+    "replaced dropped",
+    "recorded",
+    "end recorded",
+)
+"""The durable effects of a refresh, in their order: after any of them a kill must do no harm."""
+
+
+def refresh(call, *, on_step=lambda _name: None):
+    """Carry out a `refresh` request (node-protocol.md): the result's `refresh` and `health`."""
+    scope = call.request.get("scope") or PROTECTED_SCOPE
+    if scope not in SCOPES:
+        raise NodeError("INTENT_INVALID", "{0!r} is no scope".format(scope), "Ask for protected or full.")
+    config = read_node_config(call.config_dir)
+    with ExitStack() as stack:
+        reader, writer = (
+            stack.enter_context(closing(connect(config.mysql_defaults_file))) for _side in range(2)
+        )
+        states = [
+            stack.enter_context(open_environment(call.state_dir, side, job=call.job, conn=writer))
+            for side in (call.production, call.source)
+        ]
+        work = Work(
+            production=call.production,
+            source=call.source,
+            protection=add_own_files(make_protection(call.protection)),
+            scope=scope,
+            state=states[1],
+            reader=reader,
+            writer=writer,
+            config=config,
+            config_dir=call.config_dir,
+            known=_read_known(call, scope),
+            on_step=on_step,
+        )
+        _check_status(states[0], ("active",))
+        _check_status(states[1], ("active", "cloning"))
+        stack.enter_context(exchange.exchange_alone(writer, call.source.id))
+        result = _find_result(work) or _run(work, check_mode=call.check_mode)
+        return dict(result, changed=True, node=states[_find_subject(call)].report())
+
+
+def _find_subject(call):
+    """A refresh within a promotion reports how production stands."""
+    return 1 if call.job.type == JOB_TYPE else 0
+
+
+def _run(work, *, check_mode):
+    """From wherever an earlier attempt of this job stopped, to the end."""
+    is_open = _is_renamed(work)
+    if check_mode:
+        _check_work(work)
+        return {"refresh": None, "health": None}
+    if not is_open:
+        _clean_up(work)
+        _prepare(work)
+        _rename(work)
+    return _finish(work)
+
+
+def _prepare(work):
+    """All that can be made without touching what the source serves. A failure leaves the source as it was."""
+    journal = work.state.journal()
+    work.state.record(status="cloning", refresh=work.state.job.id)
+    work.on_step("cloning")
+    try:
+        incoming, outgoing = _check_work(work)
+        copied = copy_data(work, incoming)
+        if work.is_full:
+            ours, theirs = build_copy(work)
+            copied.production.update(ours)
+            copied.source.update(theirs)
+        work.on_step("code built")
+        copy_paths(work, copied)
+        work.on_step("files copied")
+        baseline = _make_baseline(work, copied)
+        measures = {key: [measure.digest, measure.evidence] for key, measure in copied.production.items()}
+        durable_file.write_json(journal.make_path(NEXT_FILE), {"baseline": baseline, "production": measures})
+        work.on_step("baseline prepared")
+        if not work.is_full:
+            _keep_quiet(work)
+    except (NodeError, OSError) as error:
+        _give_up(work, error)
+    detail = {
+        "tables_in": [work.source.table(name) for name in copied.names],
+        "tables_out": [work.source.table(name) for name in outgoing if name not in copied.unchanged],
+        "release_old": read_served(work.source.root),
+        "release_new": work.release if work.is_full else "",
+        "result": {
+            "tables": len(copied.names),
+            "rows": copied.rows,
+            "files": copied.files,
+            "baseline_id": baseline["id"],
+            "left_alone": copied.left_alone,
+        },
+    }
+    journal.record(PREPARED, detail, epoch=work.state.job.epoch)
+    work.on_step("prepared")
+
+
+def _rename(work):
+    """The one moment in which the source's data changes."""
+    try:
+        exchange.exchange_tables(work.writer, _make_exchange(work, _read_prepared(work)))
+    except NodeError as error:
+        if _is_renamed(work):  # the server did it, only its answer was lost
+            raise
+        _give_up(work, error)
+    work.on_step("renamed")
+
+
+def _finish(work):
+    """After the RENAME: serve the code, let nothing old be served, advance the baseline, forget the old."""
+    prepared, journal = _read_prepared(work), work.state.journal()
+    if prepared["release_new"]:
+        serve_release(work.source.root, prepared["release_new"])
+    work.on_step("switched")
+    problems = [
+        reload.reload_php(work.source.fpm_service),
+        reload.flush_objects(work.source, work.config.wp_cli),
+    ]
+    reload.purge_pages(work.source.cache_path)
+    work.on_step("settled")
+    if not journal.has(ADVANCED):
+        _advance(work)
+        work.on_step("baseline written")
+        journal.record(ADVANCED, epoch=work.state.job.epoch)
+    work.on_step("baseline advanced")
+    exchange.drop_database(work.writer, work.retired)
+    exchange.drop_database(work.writer, work.shadow)
+    if prepared["release_new"] and prepared["release_old"] not in ("", prepared["release_new"]):
+        release.remove_release(work.source.root, prepared["release_old"])
+    work.on_step("replaced dropped")
+    work.state.record(
+        status="active",
+        last_change_at=clock.read_now(),
+        current_release=read_served(work.source.root),
+        previous_release=None,
+        refresh=None,
+        refreshed_with=work.addresses,
+    )
+    work.on_step("recorded")
+    result = {"refresh": prepared["result"], "health": _check_health(work, problems)}
+    if work.state.job.type == JOB_TYPE:
+        journal.record_end(result)
+        work.on_step("end recorded")
+        work.state.finish_job()
+    else:  # a promotion may refresh again
+        journal.forget(PREPARED, ADVANCED)
+    return result
+
+
+def _advance(work):
+    """Write the baseline that was prepared, in one step."""
+    path = work.state.journal().make_path(NEXT_FILE)
+    kept = durable_file.read_json(path)
+    production = {key: Measure(digest, "", found) for key, (digest, found) in kept["production"].items()}
+    state_dir = os.path.dirname(work.state.folder)
+    write_baseline(state_dir, work.source.id, kept["baseline"], production=production)
+
+
+def _make_baseline(work, copied):
+    measures = {"production": copied.production, "source": copied.source}
+    # Not the promotion's own id: that one marks a baseline which its cut-over has advanced.
+    job_id = work.state.job.id if work.state.job.type == JOB_TYPE else work.state.job.id + ":refresh"
+    if work.is_full:
+        sides = {"production_id": work.production.id, "source_id": work.source.id}
+        return make_baseline(job_id=job_id, **sides, **measures)
+    names = {*copied.production, *copied.source, *filter(work.is_pulled_key, work.known["resources"])}
+    return advance_baseline(work.known, names, job_id=job_id, **measures)
+
+
+def _check_work(work):
+    """Every refusal that needs no copy; returns the names of the tables that come and go, without prefix."""
+    incoming, outgoing = find_pulled_tables(work)
+    check_tables(work.reader, work.production, incoming)
+    check_tables(work.writer, work.source, outgoing)
+    release.read_current(work.production.root)
+    served = read_served(work.source.root)
+    paths = work.find_paths()
+    release.check_links(work.production.current, paths)
+    if served:
+        release.check_links(work.source.current, paths)
+    elif not work.is_full:
+        raise _make_unready(work, "has no release yet")
+    for path in paths:
+        find_place(work, path)
+    os.makedirs(os.path.join(work.source.root, "releases"), exist_ok=True)
+    needs = free_space.measure_needs(
+        work.writer,
+        work.source,
+        work.production,
+        tables=incoming,
+        components=["."] if work.is_full else [],
+        state_dir=work.state.folder,
+    )
+    free_space.check_space([*needs, (work.source.root, _measure_files(work, paths))])
+    return incoming, outgoing
+
+
+def _measure_files(work, paths):
+    """Bytes by which production's protected folders outgrow the source's."""
+    sizes = (
+        free_space.measure_folder(os.path.realpath(os.path.join(work.production.current, path)))
+        - free_space.measure_folder(find_place(work, path))
+        for path in paths
+    )
+    return max(0, sum(sizes))
+
+
+def _keep_quiet(work):
+    """Code and options of the source stay as they are, but for what keeps a copy quiet."""
+    served = work.source.release(read_served(work.source.root))
+    quiet.install_plugin(served, production_url=work.production.url)
+    quiet.hide_from_search(work.writer, work.source.database, work.source.table(OPTIONS_TABLE))
+
+
+def _check_health(work, problems):
+    health = check_health(work.writer, work.source, wp_cli=work.config.wp_cli)
+    met = [{"name": "caches", "ok": False, "detail": problem} for problem in problems if problem]
+    return {"healthy": health["healthy"] and not met, "checks": [*health["checks"], *met]}
+
+
+def _read_prepared(work):
+    return work.state.journal().read_detail(PREPARED)
+
+
+def _make_exchange(work, prepared):
+    return Exchange(
+        live=work.source.database,
+        incoming=work.shadow,
+        outgoing=work.retired,
+        tables_in=tuple(prepared["tables_in"]),
+        tables_out=tuple(prepared["tables_out"]),
+    )
+
+
+def _is_renamed(work):
+    """Whether an attempt of this job got as far as the RENAME, by the tables' own word."""
+    prepared, journal = _read_prepared(work), work.state.journal()
+    if not prepared or work.state.content.get("refresh") not in (work.state.job.id, None):
+        return False
+    if journal.has(ADVANCED):
+        return True
+    moved = _make_exchange(work, prepared)
+    if moved.is_empty or exchange.find_position(work.writer, moved) != exchange.AFTER:
+        return False  # whatever else happened to these tables, production's are copied anew
+    return set(moved.tables_in) <= exchange.fetch_tables(work.writer, moved.live)
+
+
+def _find_result(work):
+    """What this very job returned, if it was killed between its end and noting it."""
+    journal = work.state.journal()
+    if work.state.job.type != JOB_TYPE or journal.result is None:
+        return None
+    work.state.finish_job()
+    return journal.result
+
+
+def _clean_up(work):
+    """Drop what this job, or one that never came back, made for its refresh. The memory of it goes first."""
+    jobs = {work.state.job.id, work.state.content.get("refresh") or work.state.job.id}
+    for job_id in sorted(jobs):
+        journal = work.state.journal(job_id)
+        if journal.has(PREPARED) or journal.has(ADVANCED):
+            journal.forget(PREPARED, ADVANCED)
+        for purpose in ("", "old_"):
+            name = exchange.make_database_name(work.source.database, purpose, job_id)
+            exchange.drop_database(work.writer, name)
+    if work.is_full:
+        remove_copy(work)
+
+
+def _give_up(work, error):
+    """Nothing that is served was changed: drop what was made, and say why."""
+    _clean_up(work)
+    work.state.record(status="active", refresh=None)
+    if free_space.is_full(error):
+        raise free_space.make_full(str(error)) from error
+    raise error
+
+
+def _read_known(call, scope):
+    """The baseline there is; a protected refresh can only advance one of this very production."""
+    known = read_baseline(call.state_dir, call.source.id)
+    fits = known is not None and known["production_id"] == call.production.id
+    if not fits and scope == PROTECTED_SCOPE:
+        raise NodeError(
+            "DRIFT_CHECK_FAILED",
+            "{0} has no baseline of {1} that could be advanced".format(
+                call.source.name, call.production.name
+            ),
+            "Refresh it with scope full first.",
+        )
+    return known if fits else None
+
+
+def _check_status(state, allowed):
+    if state.status not in allowed:
+        raise NodeError(
+            "ENVIRONMENT_NOT_ACTIVE",
+            "{0} is {1} by the node's own word".format(state.environment.name, state.status),
+            "Reset it: that finishes or undoes what is half done there.",
+        )
+
+
+def _make_unready(work, reason):
+    return NodeError(
+        "SCHEMA_UNSUPPORTED",
+        "{0} {1}".format(work.source.name, reason),
+        "Refresh it with scope full first.",
+    )

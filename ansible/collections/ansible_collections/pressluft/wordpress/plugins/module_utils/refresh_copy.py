@@ -1,0 +1,253 @@
+"""The data of a copy: production's rows of one moment in a shadow database, made the source's own.
+
+All that will be the next baseline is measured here: production in the snapshot that is copied, the copy in the
+shadow before anybody can write to it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Set
+
+from ansible_collections.pressluft.wordpress.plugins.module_utils import exchange, quiet, release
+from ansible_collections.pressluft.wordpress.plugins.module_utils.database import (
+    open_snapshot,
+    quote_name,
+    run_query,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.equality import make_rewriter
+from ansible_collections.pressluft.wordpress.plugins.module_utils.file_copy import copy_folder
+from ansible_collections.pressluft.wordpress.plugins.module_utils.localise import ROWS_KEPT
+from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest import measure_folder
+from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+from ansible_collections.pressluft.wordpress.plugins.module_utils.option_row import measure_options
+from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_option import settle_options
+from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_work import find_place
+from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import (
+    OPTION,
+    OPTIONS_TABLE,
+    PATH,
+    TABLE,
+    Measure,
+    add_kind,
+    make_key,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.row_copy import copy_table
+from ansible_collections.pressluft.wordpress.plugins.module_utils.row_rewrite import rewrite_table
+from ansible_collections.pressluft.wordpress.plugins.module_utils.site_measure import find_changed
+from ansible_collections.pressluft.wordpress.plugins.module_utils.table_measure import measure_tables
+
+ANONYMISE = "anonymise"
+_ANONYMISE_SECONDS = 3600
+_NEVER_REWRITTEN = ("guid", "user_pass")  # design §5
+LEFT_ALONE_SHOWN = 50
+
+
+@dataclass
+class Copied:
+    """What was copied (names without prefix), what differed too little to be, and the measures of both sides."""
+
+    names: List[str] = field(default_factory=list)
+    unchanged: Set[str] = field(default_factory=set)
+    rows: int = 0
+    files: int = 0
+    left_alone: List[Any] = field(default_factory=list)
+    production: Dict[str, Measure] = field(default_factory=dict)
+    source: Dict[str, Measure] = field(default_factory=dict)
+
+
+def copy_data(work, incoming):
+    """Fill the shadow with the tables `incoming` (without prefix) as one moment of production shows them."""
+    copied = Copied()
+    exchange.drop_database(work.writer, work.shadow)
+    exchange.create_database(work.writer, work.shadow, like=work.source.database)
+    _copy_rows(work, incoming, copied)
+    work.on_step("rows copied")
+    _rewrite(work, copied)
+    _rename_prefixed_keys(work, copied)
+    if work.is_full:
+        settle_options(work)
+    _anonymise(work, copied)
+    work.on_step("rewritten")
+    _measure_copy(work, copied)
+    return copied
+
+
+def copy_paths(work, copied):
+    """Make every protected path of the source the copy of production's; absent ones stay as they are."""
+    for path in work.find_paths():
+        origin = os.path.join(work.production.current, path)
+        place = find_place(work, path)
+        if not os.path.lexists(origin):
+            sides = Measure(None), measure_folder(place)
+        elif os.path.isdir(origin):
+            done = copy_folder(origin, place)
+            copied.files += done.copied + done.removed
+            release.sync_tree(place)
+            sides = done.source, done.target
+        else:
+            release.run_copy(os.path.realpath(origin), place)
+            copied.files += 1
+            sides = measure_folder(origin), measure_folder(place)
+        copied.production[make_key(PATH, path)], copied.source[make_key(PATH, path)] = sides
+
+
+def _copy_rows(work, incoming, copied):
+    production, source = work.production, work.source
+    renamed = {production.table(name): source.table(name) for name in incoming}
+    open_snapshot(work.reader)
+    try:
+        _measure_production(work, incoming, copied)
+        copied.unchanged = _find_unchanged(work, incoming, copied)
+        copied.names = [name for name in incoming if name not in copied.unchanged]
+        for name in copied.names:
+            done = copy_table(
+                work.reader,
+                work.writer,
+                production.database,
+                production.table(name),
+                work.shadow,
+                source.table(name),
+                renamed=renamed,
+            )
+            copied.rows += done.rows
+    finally:
+        work.reader.rollback()
+
+
+def _measure_production(work, incoming, copied):
+    wanted = [name for name in incoming if name != OPTIONS_TABLE]
+    measures = measure_tables(work.reader, work.production, wanted, rows_kept=ROWS_KEPT)
+    copied.production.update(add_kind(TABLE, measures))
+    if OPTIONS_TABLE in incoming:
+        options = measure_options(work.reader, work.production, work.protection)
+        copied.production.update(add_kind(OPTION, options))
+    find_changed(copied.production, {})  # refuses what could not be read
+
+
+def _find_unchanged(work, incoming, copied):
+    """Tables that neither side changed since the last copy: these need no other one (spec.md §3).
+
+    Tables with foreign keys are always exchanged together.
+    """
+    rewritten_alike = work.state.content.get("refreshed_with") == work.addresses
+    if work.known is None or not rewritten_alike or _has_foreign_keys(work):
+        return set()
+    known = work.known["resources"]
+    candidates = [
+        name
+        for name in incoming
+        if name != OPTIONS_TABLE
+        and known.get(make_key(TABLE, name), {}).get("production")
+        == copied.production[make_key(TABLE, name)].digest
+    ]
+    live = measure_tables(work.writer, work.source, candidates, rows_kept=0)
+    return {name for name in candidates if live[name].digest == known[make_key(TABLE, name)]["source"]}
+
+
+def _has_foreign_keys(work):
+    sides = (work.production, work.source)
+    query = (
+        "SELECT COUNT(*) FROM information_schema.KEY_COLUMN_USAGE"
+        " WHERE REFERENCED_TABLE_NAME IS NOT NULL AND TABLE_SCHEMA IN (%s, %s)"
+    )
+    return bool(run_query(work.writer, query, [side.database for side in sides])[0][0])
+
+
+def _rewrite(work, copied):
+    try:
+        rewriter = make_rewriter(work.source, work.production)  # to the source's addresses
+    except ValueError as error:
+        raise NodeError(
+            "INTENT_INVALID",
+            "production's addresses cannot be rewritten to the source's: {0}".format(error),
+            "Correct url and root of both environments.",
+        ) from error
+    for name in copied.names:
+        skipped = (*_NEVER_REWRITTEN, "option_name") if name == OPTIONS_TABLE else _NEVER_REWRITTEN
+        done = rewrite_table(
+            work.writer,
+            work.shadow,
+            work.source.table(name),
+            rewriter,
+            needles=rewriter.cores,
+            skip_columns=skipped,
+        )
+        copied.left_alone += done.left_alone[: LEFT_ALONE_SHOWN - len(copied.left_alone)]
+
+
+def _rename_prefixed_keys(work, copied):
+    """Users' rights are kept under keys with the table prefix in them (`wp_capabilities`)."""
+    ours, own = work.production.table_prefix, work.source.table_prefix
+    if ours == own or "usermeta" not in copied.names:
+        return
+    run_query(
+        work.writer,
+        "UPDATE {0}.{1} SET meta_key = CONCAT(%s, SUBSTRING(meta_key, {2}))"
+        " WHERE LEFT(CAST(meta_key AS BINARY), {3}) = %s".format(
+            quote_name(work.shadow), quote_name(work.source.table("usermeta")), len(ours) + 1, len(ours)
+        ),
+        (own, ours.encode("ascii")),
+    )
+
+
+def _anonymise(work, copied):
+    """Run the owner's `<config_dir>/anonymise` on the shadow, if there is one.
+
+    It is given PRESSLUFT_DATABASE, PRESSLUFT_TABLE_PREFIX, PRESSLUFT_DEFAULTS_FILE, PRESSLUFT_ENVIRONMENT and
+    PRESSLUFT_TABLES (names without prefix, one blank between), and must end with 0.
+    """
+    program = os.path.join(work.config_dir, ANONYMISE)
+    if not os.path.exists(program) or not copied.names:
+        return
+    found = os.stat(program)
+    if found.st_uid not in (0, os.geteuid()) or stat.S_IMODE(found.st_mode) & 0o022:
+        raise _make_anonymise_error("can be changed by others than its owner, so it is not run")
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LC_ALL": "C.UTF-8",
+        "PRESSLUFT_DATABASE": work.shadow,
+        "PRESSLUFT_TABLE_PREFIX": work.source.table_prefix,
+        "PRESSLUFT_DEFAULTS_FILE": work.config.mysql_defaults_file,
+        "PRESSLUFT_ENVIRONMENT": work.source.id,
+        "PRESSLUFT_TABLES": " ".join(copied.names),
+    }
+    try:
+        done = subprocess.run(
+            [program],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            cwd="/",
+            env=environment,
+            timeout=_ANONYMISE_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _make_anonymise_error("cannot be run: {0}".format(error)) from error
+    if done.returncode != 0:
+        said = done.stderr.decode("utf-8", "replace").strip()[-300:]
+        raise _make_anonymise_error("ended with {0}: {1}".format(done.returncode, said))
+
+
+def _measure_copy(work, copied):
+    wanted = [name for name in copied.names if name != OPTIONS_TABLE]
+    copied.source.update(add_kind(TABLE, measure_tables(work.writer, work.copy, wanted, rows_kept=0)))
+    if OPTIONS_TABLE in copied.names:
+        quiet.hide_from_search(work.writer, work.shadow, work.source.table(OPTIONS_TABLE))
+        options = measure_options(work.writer, work.copy, work.protection)
+        copied.source.update(add_kind(OPTION, options))
+    find_changed(copied.source, {})
+    for key in (make_key(TABLE, name) for name in copied.unchanged):
+        copied.source[key] = Measure(work.known["resources"][key]["source"])
+
+
+def _make_anonymise_error(reason):
+    return NodeError(
+        "ANSIBLE_HOST_FAILED",
+        "the script {0} {1}".format(ANONYMISE, reason),
+        "Correct the script in the node's config_dir. Nothing on the copy was changed.",
+    )
