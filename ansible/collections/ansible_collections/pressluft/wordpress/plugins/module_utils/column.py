@@ -153,7 +153,7 @@ def _make_encoding(column: Column, name: str) -> str:
         return "CONCAT(CAST(%s AS CHAR), ',')" % name
     if column.type in ("float", "double"):
         # As text a FLOAT has six digits; the DOUBLE of the same value has as many as it takes to tell it apart,
-        # but only in a field that is wide enough: CONCAT(double) alone drops the last one (10.11, 1 in 130).
+        # but only as wide as its declaration wherever the server puts it into a temporary table: CHAR(64).
         return "CONCAT(CAST(CAST(%s AS DOUBLE) AS CHAR(64)), ',')" % name
     if column.type in _NUMBERED:
         return "CONCAT(CAST(%s AS UNSIGNED), ',')" % name
