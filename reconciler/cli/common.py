@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -22,7 +23,8 @@ from reconciler.settings import Settings, load_settings
 EXIT_REFUSED = 1
 EXIT_USAGE = 2
 
-out = Console(highlight=False, soft_wrap=True)
+# Where nobody looks at a terminal's width, tables are as wide as they need to be.
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 RepoOption = Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import subprocess
@@ -19,9 +18,10 @@ from rich.console import Console
 from reconciler.demo.fleet import make_fleet_repo
 from reconciler.demo.narrator import DemoFailed, Narrator
 from reconciler.demo.story import Demo
+from reconciler.stack.account import find_own_account
 from reconciler.stack.node_config import write_node_config
 from reconciler.stack.ports import find_free_port
-from reconciler.stack.process import Lifetime
+from reconciler.stack.process import Lifetime, ServerCommand, ServerProcess, start_server
 from reconciler.stack.site import create_empty_site, create_site, seed_content
 from reconciler.stack.stack import Stack, find_stack_folder
 
@@ -67,9 +67,10 @@ def prepare(stack: Stack, narrator: Narrator, *, keep: bool) -> Iterator[Demo]:
     password, port = secrets.token_urlsafe(12), find_free_port("127.0.0.1")
     environment = make_settings(work, fleet=fleet, node_config=config, password=password)
     narrator.environment = environment
+    lifetime = Lifetime.KEPT if keep else Lifetime.CALLER
     processes = [
-        start(work / "daemon.log", environment, "run"),
-        start(work / "facade.log", environment, "serve", "--port", str(port)),
+        start("daemon", work, environment, lifetime, "run"),
+        start("facade", work, environment, lifetime, "serve", "--port", str(port)),
     ]
     demo = Demo(narrator, production, staging, fleet, f"http://127.0.0.1:{port}", password)
     try:
@@ -100,6 +101,7 @@ def make_settings(work: Path, *, fleet: Path, node_config: Path, password: str) 
     hash_file.touch(mode=0o600)
     hash_file.write_text(PasswordHasher().hash(password))
     return {
+        "LOGNAME": "olive",  # who asks, in the repo's log
         "PRESSLUFT_REPO": str(fleet),
         "PRESSLUFT_WORKER": "demo",
         "PRESSLUFT_STATE_DIR": str(work / "controller"),
@@ -110,17 +112,20 @@ def make_settings(work: Path, *, fleet: Path, node_config: Path, password: str) 
     }
 
 
-def start(log: Path, environment: Mapping[str, str], *words: str) -> subprocess.Popen[bytes]:
-    """Start one of our own long-running commands; its log goes into a file."""
-    with log.open("wb") as stream:
-        return subprocess.Popen(
-            [sys.executable, "-m", "reconciler", *words],
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
+def start(
+    name: str, work: Path, environment: Mapping[str, str], lifetime: Lifetime, *words: str
+) -> ServerProcess:
+    """Start one of our own long-running commands; its log lies beside its record, so that no run is left over."""
+    return start_server(
+        ServerCommand(
+            name=name,
+            argv=[sys.executable, "-m", "reconciler", *words],
+            log=work / f"{name}.log",
+            account=find_own_account(),
+            lifetime=lifetime,
+            environment=environment,
         )
+    )
 
 
 def await_facade(url: str) -> None:
@@ -135,16 +140,10 @@ def await_facade(url: str) -> None:
     raise DemoFailed(f"the facade at {url} did not start; see facade.log")
 
 
-def stop_all(processes: list[subprocess.Popen[bytes]]) -> None:
+def stop_all(processes: list[ServerProcess]) -> None:
     """Stop daemon and facade in order."""
     for process in processes:
-        process.terminate()
-    for process in processes:
-        try:
-            process.wait(timeout=START_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.stop(timeout=START_SECONDS)
 
 
 def show_addresses(narrator: Narrator, demo: Demo) -> None:

@@ -4,8 +4,8 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -36,6 +36,8 @@ class ServerCommand:
     log: Path
     account: Account
     lifetime: Lifetime = Lifetime.CALLER
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables beside those of this process."""
 
     @property
     def record(self) -> Path:
@@ -100,7 +102,13 @@ def start_server(command: ServerCommand) -> ServerProcess:
     command.log.parent.mkdir(parents=True, exist_ok=True)
     with command.log.open("ab") as log:
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True
+            argv,
+            env={**os.environ, **command.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            start_new_session=True,
         )
     identity = {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
     command.record.write_text(json.dumps(identity), encoding="utf-8")
