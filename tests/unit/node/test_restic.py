@@ -1,0 +1,120 @@
+"""restic's secrets stay in files and in its own environment; what it says is repeated only as far as it is safe."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ansible_collections.pressluft.wordpress.plugins.module_utils import restic as restic_module
+from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import NodeConfig
+from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+from ansible_collections.pressluft.wordpress.plugins.module_utils.restic import (
+    Restic,
+    escape_pattern,
+    open_repository,
+)
+
+MakeConfig = Callable[..., NodeConfig]
+
+
+@pytest.fixture
+def make_config(tmp_path: Path) -> MakeConfig:
+    def make(repository: str = "", environment: str = "", mode: int = 0o600) -> NodeConfig:
+        files = {"password": "secret of the test\n", "environment": environment}
+        for name, content in files.items():
+            (tmp_path / name).write_text(content)
+            (tmp_path / name).chmod(mode)
+        return NodeConfig(
+            mysql_defaults_file="",
+            restic_repository=repository or str(tmp_path / "repository"),
+            restic_password_file=str(tmp_path / "password"),
+            restic_environment_file=str(tmp_path / "environment") if environment else "",
+            wp_cli="",
+        )
+
+    return make
+
+
+def _open(config: NodeConfig, tmp_path: Path) -> Restic:
+    return open_repository(config, cache_dir=str(tmp_path / "cache"), may_initialise=True)
+
+
+def test_a_password_in_the_repositorys_address_is_never_shown(make_config: MakeConfig) -> None:
+    restic = Restic(make_config("rest:http://ann:s3cret@127.0.0.1:1/site"), cache_dir="/nonexistent")
+    said = "Fatal: unable to open repository at rest:http://ann:s3cret@127.0.0.1:1/site: refused"
+    error = restic.make_error("backup", said)
+    assert "refused" in error.message
+    assert restic.shown_repository == "rest:http://127.0.0.1:1/site"
+    assert "s3cret" not in error.message + error.remedy + restic.shown_repository
+
+
+def test_only_lines_of_known_kinds_are_repeated(make_config: MakeConfig) -> None:
+    restic = Restic(make_config(), cache_dir="/nonexistent")
+    error = restic.make_error(
+        "check", "AWS_SECRET_ACCESS_KEY=hunter2\nFatal: wrong password or no key found\n"
+    )
+    assert error.message == "restic check failed: Fatal: wrong password or no key found"
+    assert "may be shown" in restic.make_error("check", "token=hunter2").message
+
+
+def test_no_secret_is_on_the_command_line(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "restic").write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/argv\nenv > {tmp_path}/env\necho "[]"\n'
+    )
+    (folder / "restic").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("FROM_OUTSIDE", "inherited")
+    config = make_config("rest:http://ann:s3cret@127.0.0.1:1/", "# keys\nAWS_ACCESS_KEY_ID = 'hunter2'\n")
+    _open(config, tmp_path)
+    environment = (tmp_path / "env").read_text()
+    assert "AWS_ACCESS_KEY_ID=hunter2\n" in environment
+    assert "s3cret" in environment
+    assert "secret of the test" not in environment
+    assert "inherited" not in environment
+    assert "s3cret" not in (tmp_path / "argv").read_text()
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604])
+def test_files_with_secrets_that_others_can_read_are_refused(
+    make_config: MakeConfig, tmp_path: Path, mode: int
+) -> None:
+    with pytest.raises(NodeError, match="can be read by others") as caught:
+        _open(make_config(mode=mode), tmp_path)
+    assert caught.value.remedy.startswith("chmod 600")
+
+
+def test_the_lock_of_a_restic_that_was_killed_is_taken_away(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restic_module, "_LOCK_PAUSE_SECONDS", 0)
+    config = make_config()
+    restic = _open(config, tmp_path)
+    environment = dict(
+        os.environ,
+        RESTIC_REPOSITORY=config.restic_repository,
+        RESTIC_PASSWORD_FILE=config.restic_password_file,
+    )
+    # A backup from a pipe that never ends holds its lock for good, once it is killed.
+    with subprocess.Popen(
+        ["restic", "backup", "--stdin", "--json"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env=environment,
+    ) as held:
+        locks = Path(config.restic_repository, "locks")
+        while not list(locks.iterdir()):
+            assert held.poll() is None
+        held.kill()
+        held.wait()
+        assert list(locks.iterdir())
+        restic.run(["check", "--quiet"])
+    assert not list(locks.iterdir())
+
+
+def test_a_pattern_matches_the_path_alone() -> None:
+    assert escape_pattern("/srv/a*[1]?\\b") == "/srv/a\\*\\[1]\\?\\\\b"
