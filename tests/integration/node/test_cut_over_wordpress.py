@@ -24,8 +24,8 @@ from schemas.preset import (
     PRESETS,
     VOLATILE_FILES,
     VOLATILE_OPTIONS,
-    Preset,
 )
+from schemas.state import Preset
 from tests.integration.node.observed_pair import Pair
 from tests.integration.node.plain_site import Promotion
 
