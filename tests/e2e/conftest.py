@@ -21,6 +21,7 @@ def world(request: pytest.FixtureRequest, stack: Stack, session_folder: Path) ->
     sshd: Sshd | None = request.getfixturevalue("sshd") if request.param == "ssh" else None
     production, staging = create_site(stack, f"p_{name}"[:40]), create_empty_site(stack, f"s_{name}"[:40])
     seed_content(production, posts=40, comments=60, uploads=6)
+    production.fetch("/")  # the first visit makes WordPress write its widgets' options
     folder = session_folder / name
     config = write_node_config(stack, session_folder / f"{name}-config", restic_repository=folder / "restic")
     yield make_world(folder, production=production, staging=staging, node_config=config, sshd=sshd)
