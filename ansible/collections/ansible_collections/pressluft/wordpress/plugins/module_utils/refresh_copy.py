@@ -115,7 +115,7 @@ def _copy_rows(work, incoming, copied):
             )
             copied.rows += done.rows
     finally:
-        work.reader.rollback()
+        run_query(work.reader, "ROLLBACK")
 
 
 def _measure_production(work, incoming, copied):

@@ -168,12 +168,12 @@ class _Insert:
             return
         statement = self._head + b",".join(self._pending)
         self._pending, self._size = [], 0
-        self._writer.begin()
+        run_query(self._writer, "BEGIN")
         run_query(self._writer, statement)
         rows, warnings = run_query(self._writer, "SELECT ROW_COUNT(), @@warning_count")[0]
         if warnings:
             self._refuse_warnings()
-        self._writer.commit()
+        run_query(self._writer, "COMMIT")
         self.rows += rows
         self.bytes += len(statement)
 
@@ -198,7 +198,7 @@ class _Insert:
         """In the mode that takes every row as it is, a warning says that one was not."""
         for _level, code, message in run_query(self._writer, "SHOW WARNINGS LIMIT 100"):
             if code != _ENUM_ERROR_VALUE or not any(name in message for name in self._enums):
-                self._writer.rollback()
+                run_query(self._writer, "ROLLBACK")
                 raise make_unsupported(
                     self._table, "has a value that is not stored as it is: {0}".format(message)
                 )

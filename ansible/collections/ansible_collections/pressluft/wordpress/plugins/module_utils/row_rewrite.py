@@ -90,7 +90,7 @@ def rewrite_table(conn, database, table, rewriter, *, needles, skip_columns=("gu
     with session(conn, _SESSION):
         plan = _make_plan(conn, database, table, skip_columns)
         if needles and (plan.texts or plan.wide):
-            conn.commit()
+            run_query(conn, "COMMIT")
             _report_wide(conn, plan, needles, report)
             _rewrite(conn, plan, rewriter, needles=needles, report=report)
     return report
@@ -240,7 +240,7 @@ def _make_statements(plan, predicate, changes, large):
 
 def _run_spooled(conn, plan, spool, report):
     counted = None
-    conn.begin()
+    run_query(conn, "BEGIN")
     for statements, (about, statement) in enumerate(spool.read(), 1):
         if not statement.startswith(_UPDATE):
             run_query(conn, statement)
@@ -254,9 +254,9 @@ def _run_spooled(conn, plan, spool, report):
         report.rows_changed += about["row"] != counted
         counted = about["row"]
         if statements % _PER_TRANSACTION == 0:
-            conn.commit()
-            conn.begin()
-    conn.commit()
+            run_query(conn, "COMMIT")
+            run_query(conn, "BEGIN")
+    run_query(conn, "COMMIT")
 
 
 def _update(conn, plan, statement):
