@@ -98,3 +98,10 @@ def test_a_superseded_claim_is_refused_with_its_code(pair: Pair, tmp_path: Path)
     assert "observation" in play(pair, tmp_path, pressluft_job=job)["pressluft"]
     late = play(pair, tmp_path, pressluft_job=dict(job, epoch=4))
     assert late["pressluft_error"]["code"] == "CLAIM_SUPERSEDED"
+
+
+def test_a_probe_says_where_the_job_stands_and_looks_at_nothing(pair: Pair, tmp_path: Path) -> None:
+    job = {"id": JOB, "epoch": 1, "type": "drift_check", "step": "probe"}
+    found = play(pair, tmp_path, pressluft_job=job)["pressluft"]
+    assert found["node"]["status"] == "active"
+    assert "observation" not in found

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.pressluft.wordpress.plugins.module_utils import manifest
 from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest import (
+    Entry,
+    describe_entry,
     digest_entries,
     find_changed_paths,
     make_evidence,
@@ -182,6 +184,7 @@ def test_a_file_swapped_for_a_pipe_hangs_nothing(folder: Path, monkeypatch: pyte
     opened = os.open
 
     def swap(path: bytes, *arguments: int) -> int:
+        assert arguments[0] & os.O_NONBLOCK, "would wait for a writer for ever"
         Path(os.fsdecode(path)).unlink()
         os.mkfifo(path)
         return opened(path, *arguments)
@@ -234,3 +237,10 @@ def test_changed_paths_are_named_in_their_order(folder: Path) -> None:
 def test_the_digest_is_the_same_whatever_the_order_of_reading(folder: Path) -> None:
     entries = read_tree(str(folder)).entries
     assert digest_entries(dict(reversed(entries.items()))) == digest_entries(entries)
+
+
+def test_a_name_that_imitates_a_line_of_the_manifest_is_no_second_file() -> None:
+    entry = Entry("f", 0o644, 0, 0, 0, "e3b0")
+    two = {b"x": entry, b"y": entry}
+    one = {b"x " + describe_entry(entry).encode() + b"\ny": entry}
+    assert digest_entries(one) != digest_entries(two)
