@@ -299,16 +299,18 @@ def test_the_id_covers_all_that_was_seen(copied: Pair) -> None:
 
 
 def test_writers_do_not_make_a_check_fail(copied: Pair, mariadb: MariaDB) -> None:
-    stop = threading.Event()
+    stop, written = threading.Event(), threading.Event()
 
     def write() -> None:
         with mariadb.connect(copied.production.database) as cursor:
             while not stop.is_set():
                 cursor.execute("UPDATE wp_posts SET post_title = RAND() WHERE ID = 1")
+                written.set()
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
+        assert written.wait(timeout=30)
         observation = copied.observe()
     finally:
         stop.set()
