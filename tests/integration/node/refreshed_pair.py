@@ -27,10 +27,11 @@ class Refreshing:
     config_dir: Path
     job_id: str
     job_type: str = "env_refresh"
+    epoch: int = 1
 
     def call(self, scope: str = "protected", *, check_mode: bool = False) -> Call:
         return Call(
-            job=Job(self.job_id, 1, self.job_type, "refresh"),
+            job=Job(self.job_id, self.epoch, self.job_type, "refresh"),
             state_dir=self.pair.state_dir,
             config_dir=str(self.config_dir),
             production=self.pair.production,

@@ -87,6 +87,17 @@ def test_a_job_that_another_one_cleaned_up_after_does_not_take_its_old_baseline(
     assert refreshing.read_baseline() == known
 
 
+def test_a_job_that_comes_back_after_another_one_starts_over(refreshing: Refreshing) -> None:
+    refreshing.pair.sql("CREATE TABLE P.wc_orders (id INT PRIMARY KEY)")
+    refreshing.kill_at("prepared", "protected")
+    dataclasses.replace(refreshing, job_id=str(uuid4())).run("protected")
+    refreshing.pair.sql("INSERT INTO P.wc_orders VALUES (7)")
+    # Its own new table is live by now, as if its RENAME had happened.
+    dataclasses.replace(refreshing, epoch=2).run("protected")
+    assert refreshing.rows("wc_orders") == [(7,)]
+    _assert_finished(refreshing, "protected")
+
+
 def test_a_first_set_up_that_was_killed_before_the_rename_leaves_no_baseline(
     mariadb: MariaDB, admin: Any, database: Login, tmp_path: Path
 ) -> None:

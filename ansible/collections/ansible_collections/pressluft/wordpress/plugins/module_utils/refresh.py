@@ -316,9 +316,8 @@ def _is_renamed(work):
     if journal.has(ADVANCED):
         return True
     moved = _make_exchange(work, prepared)
-    if moved.is_empty or exchange.find_position(work.writer, moved) != exchange.AFTER:
-        return False  # whatever else happened to these tables, production's are copied anew
-    return set(moved.tables_in) <= exchange.fetch_tables(work.writer, moved.live)
+    # Whatever else happened to these tables, production's are copied anew.
+    return not moved.is_empty and exchange.find_position(work.writer, moved) == exchange.AFTER
 
 
 def _find_result(work):
