@@ -88,6 +88,7 @@ def test_a_job_that_another_one_cleaned_up_after_does_not_take_its_old_baseline(
 
 
 def test_a_job_that_comes_back_after_another_one_starts_over(refreshing: Refreshing) -> None:
+    refreshing.run_anew("protected")
     refreshing.pair.sql("CREATE TABLE P.wc_orders (id INT PRIMARY KEY)")
     refreshing.kill_at("prepared", "protected")
     dataclasses.replace(refreshing, job_id=str(uuid4())).run("protected")
