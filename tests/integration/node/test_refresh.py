@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.pressluft.wordpress.plugins.module_utils import refresh_copy
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.quiet import PLUGIN_PATH
 from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh import refresh
@@ -123,6 +124,41 @@ def test_a_protected_refresh_pulls_protected_data_and_leaves_the_rest(copied: Re
     assert advanced == {"table:posts", "table:users", "path:wp-content/uploads"}
     assert done["refresh"]["baseline_id"] == copied.read_baseline()["id"]
     assert find_differing(copied.pair.observe()) - OWN == {"blogname", "slides", "themes/leaf"}
+
+
+def test_a_row_written_while_production_is_copied_is_drift_afterwards(
+    copied: Refreshing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_table = refresh_copy.copy_table
+
+    def write_then_copy(*places: Any, **options: Any) -> Any:
+        copied.pair.sql("INSERT INTO P.posts (post_title) VALUES ('while it is copied')")
+        return copy_table(*places, **options)
+
+    copied.pair.sql("INSERT INTO P.posts (post_title) VALUES ('before')")
+    monkeypatch.setattr(refresh_copy, "copy_table", write_then_copy)
+    copied.run("protected")
+    assert ("while it is copied",) not in copied.rows("posts", "post_title")
+    assert ("before",) in copied.rows("posts", "post_title")
+    found = copied.pair.find("posts")
+    assert found["production"] != found["production_baseline"]
+    assert found["source"] == found["source_baseline"]
+
+
+def test_an_upload_that_comes_right_after_it_was_copied_is_drift_afterwards(
+    copied: Refreshing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_folder = refresh_copy.copy_folder
+
+    def copy_then_upload(origin: str, place: str) -> Any:
+        done = copy_folder(origin, place)
+        copied.pair.path("production", "wp-content/uploads/late.png").write_bytes(b"late")
+        return done
+
+    monkeypatch.setattr(refresh_copy, "copy_folder", copy_then_upload)
+    copied.run("protected")
+    found = copied.pair.find("wp-content/uploads")
+    assert found["production"] != found["production_baseline"]
 
 
 def test_a_second_refresh_copies_only_the_tables_that_changed(copied: Refreshing) -> None:
