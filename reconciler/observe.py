@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
 
+from reconciler.core.job import ENDED
 from reconciler.core.world import FleetView, IntentFile, SiteView, StatusView
+from reconciler.errors import RepoUnusable
 from reconciler.ports import Entry, EntryKind, FleetRepo, Folder
 from schemas.document import DocumentInvalid, read_fleet_file, read_intent, read_status
 from schemas.fleet import Environment, Fleet, FleetDocument, Node, Site
@@ -20,11 +22,12 @@ from schemas.status import (
     JobRecord,
     SiteRecord,
     StatusRecord,
+    make_record_path,
 )
 
 DEFAULT_FLEET = Fleet(metadata=Metadata(name="pressluft"))
 RECORD_LIMIT = 4 * 1024 * 1024 + 1
-ENDED_LIMIT = 1 << 30
+ENDED_LIMIT = 1 << 26
 NO_FOLDER = Folder("", ())
 DocumentT = TypeVar("DocumentT", Fleet, Node, Site, Environment)
 RecordT = TypeVar("RecordT", JobRecord, EnvironmentRecord, SiteRecord, BackupRecord, DriftCheckRecord)
@@ -54,6 +57,7 @@ class SiteStatus:
     site: SiteRecord | None
     backups: tuple[BackupRecord, ...]
     drift_checks: tuple[DriftCheckRecord, ...]
+    damaged: tuple[UUID, ...] = ()
 
 
 @dataclass
@@ -74,6 +78,13 @@ class Observer:
         read = self.read_documents(commit)
         intents = tuple(file for folder in self.read_intent_folders(commit).values() for file in folder)
         return FleetView(commit, read.fleet, read.nodes, read.sites, intents, read.broken)
+
+    def read_claimed_fleet(self, commit: str) -> FleetView:
+        """Read what a claim saw, without the intents. Raises `RepoUnusable` when the commit is gone."""
+        latest, views = self._documents_read, self._site_views
+        read = self.read_documents(commit)
+        self._documents_read, self._site_views = latest, {**self._site_views, **views}
+        return FleetView(commit, read.fleet, read.nodes, read.sites, (), read.broken)
 
     def read_documents(self, commit: str) -> Documents:
         """Read Fleet, Nodes, Sites and Environments; the same value again where none of them changed."""
@@ -176,7 +187,10 @@ class Observer:
         for job in status.jobs.values():
             if job.intent_blob_id is None or job.intent_path is None:
                 continue
-            file = self._read_intent_file(job.intent_path, job.site, job.intent_blob_id)
+            try:
+                file = self._read_intent_file(job.intent_path, job.site, job.intent_blob_id)
+            except RepoUnusable:
+                continue  # the blob is gone, or somebody wrote another id into the record
             if file.intent is not None:
                 found[job.id] = file.intent
         return found
@@ -199,10 +213,12 @@ class Observer:
             jobs={job.id: job for part in parts for job in part.jobs},
             ended=frozenset(job_id for part in parts for job_id in part.ended),
             ended_by_site={name: part.ended for name, part in by_site.items()},
-            environments={env.id: env for part in parts for env in part.environments},
+            environments=choose_newest(env for part in parts for env in part.environments),
             sites={part.site.id: part.site for part in parts if part.site},
             backups=tuple(backup for part in parts for backup in part.backups),
             drift_checks={check.source_environment_id: check for check in checks},
+            paths=find_paths(by_site),
+            damaged={job_id: name for name, part in by_site.items() for job_id in part.damaged},
         )
 
     def _read_site_status(self, commit: str, entry: Entry) -> SiteStatus:
@@ -211,11 +227,15 @@ class Observer:
 
     def _parse_site_status(self, commit: str, site: str) -> SiteStatus:
         root = f"status/{site}"
-        ended = self._read_ended(commit, root)
+        listed = self._read_ended(commit, root)
+        open_ids = frozenset(self._list_record_ids(commit, f"{root}/jobs")) - frozenset(listed)
+        found = tuple(self._read_monthly(commit, f"{root}/jobs", JobRecord, only=open_ids))
+        # A job whose record says that it ended has ended, even if somebody took it off the list.
+        ended = (*listed, *(job.id for job in found if job.status in ENDED))
         environments = tuple(self._read_records(commit, f"{root}/environments", EnvironmentRecord))
         latest = {env.last_drift_check_id for env in environments}
         return SiteStatus(
-            jobs=tuple(self._read_monthly(commit, f"{root}/jobs", JobRecord, skip=frozenset(ended))),
+            jobs=tuple(job for job in found if job.status not in ENDED),
             ended=ended,
             environments=environments,
             site=next(self._read_records(commit, root, SiteRecord), None),
@@ -223,12 +243,22 @@ class Observer:
             drift_checks=tuple(
                 self._read_monthly(commit, f"{root}/drift-checks", DriftCheckRecord, only=latest)
             ),
+            damaged=tuple(sorted(open_ids - {job.id for job in found})),
         )
 
     def _read_ended(self, commit: str, root: str) -> tuple[UUID, ...]:
         entry = find_entry(self._folder(commit, root), "ended.txt")
-        text = self.repo.read_blob(entry.oid, limit=ENDED_LIMIT).decode() if entry else ""
-        return tuple(UUID(line) for line in text.split())
+        if entry is None or entry.kind is not EntryKind.FILE:
+            return ()
+        lines = self.repo.read_blob(entry.oid, limit=ENDED_LIMIT).decode(errors="replace").split()
+        return tuple(job_id for job_id in map(parse_record_id, lines) if job_id is not None)
+
+    def _list_record_ids(self, commit: str, path: str) -> Iterator[UUID]:
+        for month in self._list_folders(commit, path):
+            for entry in self._folder(commit, f"{path}/{month}").entries:
+                record_id = parse_record_id(entry.name)
+                if record_id is not None:
+                    yield record_id
 
     def read_jobs(self, commit: str | None, site: str) -> Iterator[JobRecord]:
         """Read every job of a site that has a record, ended ones included, in no order."""
@@ -246,15 +276,17 @@ class Observer:
         path: str,
         model: type[RecordT],
         *,
-        skip: frozenset[UUID] = frozenset(),
-        only: set[UUID | None] | None = None,
+        only: Collection[UUID | None] | None = None,
     ) -> Iterator[RecordT]:
         for month in self._list_folders(commit, path):
             for entry in self._folder(commit, f"{path}/{month}").entries:
                 record_id = parse_record_id(entry.name)
-                if record_id is None or record_id in skip or (only is not None and record_id not in only):
+                if record_id is None or (only is not None and record_id not in only):
                     continue
-                yield from self._read_record(entry, f"{path}/{month}/{entry.name}", model)
+                place = f"{path}/{month}/{entry.name}"
+                for record in self._read_record(entry, place, model):
+                    if make_record_path(record, site=path.split("/")[1]) == place:  # a copy says nothing
+                        yield record
 
     def _read_records(self, commit: str, path: str, model: type[RecordT]) -> Iterator[RecordT]:
         for entry in self._folder(commit, path).entries:
@@ -286,6 +318,27 @@ class Observer:
 def find_entry(folder: Folder, name: str) -> Entry | None:
     """Find a name in a folder."""
     return next((entry for entry in folder.entries if entry.name == name), None)
+
+
+def choose_newest(records: Iterable[EnvironmentRecord]) -> Mapping[UUID, EnvironmentRecord]:
+    """Choose, of several records of one environment, the one that was changed most often."""
+    chosen: dict[UUID, EnvironmentRecord] = {}
+    for record in records:
+        if record.id not in chosen or record.state_version > chosen[record.id].state_version:
+            chosen[record.id] = record
+    return chosen
+
+
+def find_paths(sites: Mapping[str, SiteStatus]) -> Mapping[UUID, frozenset[str]]:
+    """Find where the records of environments and sites lie, by the folders they were found in."""
+    found: dict[UUID, frozenset[str]] = {}
+    for folder, part in sites.items():
+        records: list[EnvironmentRecord | SiteRecord] = [*part.environments]
+        records += [part.site] if part.site else []
+        for record in records:
+            path = make_record_path(record, site=folder)
+            found[record.id] = found.get(record.id, frozenset()) | {path}
+    return found
 
 
 def attempt(read: Callable[[], ResultT]) -> ResultT | str:

@@ -12,7 +12,7 @@ again. A wake-up carries no input: it only says *look again*.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 import structlog
@@ -20,8 +20,8 @@ import structlog
 from reconciler.core.planner import Plan, make_plan
 from reconciler.core.story import make_message
 from reconciler.core.variables import NodeFolders
-from reconciler.core.world import StatusView, World
-from reconciler.errors import TipMoved, Transient
+from reconciler.core.world import FleetView, StatusView, World
+from reconciler.errors import RepoUnusable, TipMoved, Transient
 from reconciler.observe import Observer
 from reconciler.ports import Branch, Clock, FleetRepo, PlaybookRunner, RunOutcome, RunSpec, RunState, Tip
 from schemas.document import dump
@@ -49,6 +49,8 @@ class Reconciler:
     """Called with the name of each durable boundary, so that tests can break a pass there."""
     unstartable: dict[str, RunOutcome] = field(default_factory=dict)
     """Runs that could not be started in this process: they count as failed."""
+    claims: set[tuple[UUID, int]] = field(default_factory=set)
+    """Jobs and epochs that this process claimed: what else runs under our name was a process before this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,15 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class PassReport:
-    """What one pass did: whether anything changed, and whether any job is still open."""
+    """What one pass did: whether anything changed, and whether any job is still open.
+
+    `settled`: the last look found nothing to do; else it was given up for now.
+    """
 
     changed: bool
     running: int
     queued: int
+    settled: bool = True
 
 
 def run_pass(reconciler: Reconciler) -> PassReport:
@@ -85,7 +91,7 @@ def run_pass(reconciler: Reconciler) -> PassReport:
             refusals += 1
             if refusals >= MOST_REFUSALS:
                 log.warning("gave up after lost races; will look again", refusals=refusals)
-                return make_report(look, changed=changed)
+                return replace(make_report(look, changed=changed), settled=False)
             continue
         record(reconciler, plan)
         if plan.is_empty and not plan.runs:
@@ -109,6 +115,7 @@ def observe(reconciler: Reconciler) -> Look | None:
     if tip.intents is None:
         return None
     status = reconciler.observer.read_status(tip.status)
+    claims = read_claims(reconciler, status)
     world = World(
         fleet=reconciler.observer.read_fleet(tip.intents),
         status=status,
@@ -116,16 +123,49 @@ def observe(reconciler: Reconciler) -> Look | None:
         now=reconciler.clock.now(),
         worker=reconciler.worker,
         max_jobs=reconciler.max_jobs,
+        claims=claims,
+        spent=find_spent(reconciler, status),
     )
     return Look(tip, world)
 
 
+def read_claims(reconciler: Reconciler, status: StatusView) -> Mapping[str, FleetView]:
+    """Read the fleet at each commit that a running job's claim saw, where that commit is still there."""
+    found: dict[str, FleetView] = {}
+    commits = {job.claimed_commit for job in status.jobs.values() if job.status is JobStatus.RUNNING}
+    for commit in sorted(commit for commit in commits if commit):
+        try:
+            found[commit] = reconciler.observer.read_claimed_fleet(commit)
+        except RepoUnusable as error:
+            log.warning("the commit that a claim saw is gone", commit=commit, reason=str(error))
+    return found
+
+
+def find_spent(reconciler: Reconciler, status: StatusView) -> Mapping[UUID, int]:
+    """Find queued jobs of whose coming epoch runs are known already: somebody put their record back."""
+    spent: dict[UUID, int] = {}
+    for job in status.jobs.values():
+        if job.status is JobStatus.QUEUED:
+            epoch = job.epoch
+            while (job.id, epoch + 1) in reconciler.claims or reconciler.runner.find(job.id, epoch + 1):
+                epoch += 1
+            spent |= {job.id: epoch} if epoch > job.epoch else {}
+    return spent
+
+
 def fetch_outcomes(reconciler: Reconciler, status: StatusView) -> Mapping[UUID, Mapping[str, RunOutcome]]:
-    """Ask the runner about the runs of each job this worker holds, at the job's present epoch."""
-    return {
-        job.id: read_outcomes(reconciler, job)
+    """Ask the runner about the runs of each job this worker holds, at the job's present epoch.
+
+    A job that this process did not claim and whose runs are unknown is left out: nobody knows here what became of it.
+    """
+    held = [
+        job
         for job in status.jobs.values()
         if job.status is JobStatus.RUNNING and job.locked_by == reconciler.worker
+    ]
+    found = {job.id: read_outcomes(reconciler, job) for job in held}
+    return {
+        job.id: found[job.id] for job in held if found[job.id] or (job.id, job.epoch) in reconciler.claims
     }
 
 
@@ -146,29 +186,38 @@ def apply(reconciler: Reconciler, plan: Plan, look: Look) -> None:
     commit = reconciler.repo.push_changes(
         Branch.STATUS, expected=look.tip.status, changes=changes, message=make_message(plan.story)
     )
+    reconciler.claims.update(
+        (job.id, job.epoch) for job in plan.jobs.values() if job.status is JobStatus.RUNNING
+    )
     reconciler.on_step("after push")
     for line in plan.story:
         job = line.job
         log.info(line.text, job=str(job.id) if job else None, site=job.site if job else None, commit=commit)
 
 
-def make_changes(plan: Plan, status: StatusView) -> Iterator[tuple[str, bytes]]:
-    """Make the files of a plan: records, and the growing lists of ended jobs."""
+def make_changes(plan: Plan, status: StatusView) -> Iterator[tuple[str, bytes | None]]:
+    """Make the files of a plan: records, each in one place only, and the growing lists of ended jobs."""
     records: list[tuple[str, StatusRecord]] = [
         *((job.site, job) for job in plan.jobs.values()),
         *plan.environments.values(),
         *((site.name, site) for site in plan.sites.values()),
         *plan.records,
     ]
-    for site, record in records:
-        yield make_record_path(record, site=site), dump(record)
+    files = {make_record_path(record, site=site): record for site, record in records}
+    for record in files.values():
+        yield from ((path, None) for path in status.paths.get(record.id, ()) if path not in files)
+    yield from ((path, dump(record)) for path, record in files.items())
     for site in sorted({job.site for job in plan.ended}):
         yield ENDED_FILE.format(site=site), make_ended_list(site, plan, status)
 
 
 def make_ended_list(site: str, plan: Plan, status: StatusView) -> bytes:
     """Add the jobs that end now to the site's list, which never gets shorter (spec.md §1)."""
-    ended = [*status.ended_by_site.get(site, ()), *(job.id for job in plan.ended if job.site == site)]
+    ended = [
+        *status.ended_by_site.get(site, ()),
+        *(job.id for job in plan.ended if job.site == site),
+        *(file_id for buried_in, file_id in plan.buried if buried_in == site),
+    ]
     return "".join(f"{job_id}\n" for job_id in dict.fromkeys(ended)).encode()
 
 
@@ -176,13 +225,13 @@ def record(reconciler: Reconciler, plan: Plan) -> None:
     """Start what the plan ordered, now that its claims are pushed, and forget what ended."""
     for bug in plan.bugs:
         log.error("a job broke the planner; it ends failed", traceback=bug)
+    for job in plan.ended:
+        forget_runs(reconciler, job)
     for spec in plan.runs:
         reconciler.on_step("before run")
         start_run(reconciler, spec)
         log.info("step started", job=str(spec.job_id), epoch=spec.epoch, step=spec.step, node=spec.node.name)
         reconciler.on_step("after run")
-    for job in plan.ended:
-        forget_runs(reconciler, job)
 
 
 def start_run(reconciler: Reconciler, spec: RunSpec) -> None:
@@ -205,9 +254,13 @@ def start_run(reconciler: Reconciler, spec: RunSpec) -> None:
 
 
 def forget_runs(reconciler: Reconciler, job: JobRecord) -> None:
-    """Remove what this machine keeps of an ended job's runs."""
+    """Remove what this machine keeps of an ended job's runs; one that still runs is stopped."""
     for epoch in range(1, job.epoch + 1):
+        reconciler.claims.discard((job.id, epoch))
         for key in reconciler.runner.find(job.id, epoch):
-            reconciler.runner.forget(key)
+            if reconciler.runner.outcome(key).state is RunState.RUNNING:
+                reconciler.runner.cancel(key)
+            else:
+                reconciler.runner.forget(key)
     for key in [key for key in reconciler.unstartable if key.startswith(f"{job.id}.")]:
         del reconciler.unstartable[key]

@@ -2,55 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from uuid import UUID
 
 from reconciler.core.job import Cancelled, Failed, advance
 from reconciler.core.party import Misfit, Parties, Unsettled, find_parties
 from reconciler.core.world import FleetView, IntentFile, SiteView, World
 from schemas.intent import JOB_TYPES, Cancel, Intent, make_invalid_job_id, make_job_id
+from schemas.model import NAME_PATTERN
 from schemas.state import ErrorCode, JobStatus
 from schemas.status import JobRecord
 
+NOTHING: Mapping[str, UUID] = MappingProxyType({})
 
-def find_job_id(file: IntentFile, view: FleetView) -> UUID:
-    """Find the id of the job that a file is: the same intent is the same job, wherever it is seen."""
-    site = view.sites.get(file.site)
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A file under `intents/` and the job that it is."""
+
+    file: IntentFile
+    job_id: UUID
+
+
+def find_job_id(file: IntentFile, view: FleetView, *, known_sites: Mapping[str, UUID] = NOTHING) -> UUID:
+    """Find the id of the job that a file is: the same intent is the same job, wherever it is seen.
+
+    `known_sites` gives the id of a site whose own file is broken at the moment. Where nobody knows it, the id is
+    that of the file, as for a file that holds no intent.
+    """
     if file.intent is None:
-        return make_invalid_job_id(file.path, file.blob_id)
+        return find_file_id(file)
     if file.intent.metadata.id is not None:
         return file.intent.metadata.id
-    if site is None or site.document is None:
-        return make_invalid_job_id(file.path, file.blob_id)
-    return make_job_id(site.document.metadata.id, file.intent)
+    site_id = find_site_id(view.sites.get(file.site))
+    if site_id is None and f"sites/{file.site}/site.yaml" in view.broken:
+        site_id = known_sites.get(file.site)
+    return make_job_id(site_id, file.intent) if site_id else find_file_id(file)
 
 
-def list_new_jobs(world: World) -> Iterator[JobRecord]:
-    """Make a job of each intent that was never seen, in the order of their paths; each id once."""
-    seen = set(world.status.jobs) | world.status.ended
-    for file in world.fleet.intents:
-        job_id = find_job_id(file, world.fleet)
-        if job_id in seen or is_site_broken(file, world.fleet):
+def find_file_id(file: IntentFile) -> UUID:
+    """Find the id under which a file itself is reported or refused."""
+    return make_invalid_job_id(file.path, file.blob_id)
+
+
+def list_sightings(world: World) -> tuple[Sighting, ...]:
+    """List all files under `intents/` with the jobs that they are, in the order of their paths."""
+    known = {site.name: site.id for site in world.status.sites.values()}
+    return tuple(
+        Sighting(file, find_job_id(file, world.fleet, known_sites=known)) for file in world.fleet.intents
+    )
+
+
+def list_new(sightings: Iterable[Sighting], world: World) -> Iterator[Sighting]:
+    """List the files whose job was never seen, each job once.
+
+    A file at the path of an open job is an edit of it, whatever it holds now. A file that was refused as it stands
+    never becomes a job later, when what was missing around it has come.
+    """
+    status = world.status
+    seen = {*status.jobs, *status.ended, *status.damaged}
+    edited = {sighting.file.path for _, sighting in pair_edits(sightings, world)}
+    for sighting in sightings:
+        is_known = sighting.job_id in seen or find_file_id(sighting.file) in seen
+        if not is_known and sighting.file.path not in edited:
+            seen.add(sighting.job_id)
+            yield sighting
+
+
+def pair_edits(sightings: Iterable[Sighting], world: World) -> Iterator[tuple[JobRecord, Sighting]]:
+    """Pair each open job whose file holds something else now with that file."""
+    present = {sighting.job_id for sighting in sightings}
+    open_jobs = {job.intent_path: job for job in world.status.jobs.values() if job.intent_path}
+    for sighting in sightings:
+        job = open_jobs.get(sighting.file.path)
+        if job is None or sighting.file.blob_id == job.intent_blob_id:
             continue
-        seen.add(job_id)
-        yield admit(file, job_id, view=world.fleet, now=world.now)
-
-
-def is_site_broken(file: IntentFile, view: FleetView) -> bool:
-    """Whether the site's own file is broken: then the job's id cannot be told, and the intent waits unseen."""
-    site = view.sites.get(file.site)
-    needs_site = file.intent is not None and file.intent.metadata.id is None
-    return needs_site and site is not None and site.document is None and has_broken_site(file.site, view)
-
-
-def has_broken_site(site: str, view: FleetView) -> bool:
-    """Whether `site.yaml` is there but not in force."""
-    return f"sites/{site}/site.yaml" in view.broken
+        if sighting.job_id == job.id or job.id not in present:
+            yield job, sighting
 
 
 def admit(file: IntentFile, job_id: UUID, *, view: FleetView, now: datetime) -> JobRecord:
-    """Make the job of one intent: `queued`, or `failed` with `INTENT_INVALID` and what is wrong with it."""
+    """Make the job of one file: `queued`, or `failed` with `INTENT_INVALID` and what is wrong with it."""
     job = make_job(file, job_id, view=view, now=now)
     if file.intent is None:
         return reject(job, file.error, now=now)
@@ -71,7 +107,7 @@ def make_job(file: IntentFile, job_id: UUID, *, view: FleetView, now: datetime) 
         id=job_id,
         status=JobStatus.QUEUED,
         job_type=JOB_TYPES[intent.kind] if intent else None,
-        site=file.site,
+        site=make_status_folder(file.site),
         site_id=find_site_id(view.sites.get(file.site)),
         intent_kind=intent.kind if intent else None,
         intent_path=file.path,
@@ -83,6 +119,14 @@ def make_job(file: IntentFile, job_id: UUID, *, view: FleetView, now: datetime) 
         created_at=now,
         updated_at=now,
     )
+
+
+def make_status_folder(site: str) -> str:
+    """Make the folder under `status/` for what was found in a site's folder, whose name may be no name at all."""
+    if re.fullmatch(NAME_PATTERN, site):
+        return site
+    plain = re.sub(r"[^a-z0-9]+", "-", site.lower())[:60].strip("-")
+    return f"x-{plain}".strip("-")
 
 
 def find_site_id(site: SiteView | None) -> UUID | None:
@@ -107,33 +151,37 @@ def bind(job: JobRecord, parties: Parties) -> JobRecord:
     )
 
 
-def list_withdrawn(world: World) -> Iterator[JobRecord]:
+def list_withdrawn(sightings: Iterable[Sighting], world: World) -> Iterator[JobRecord]:
     """End each queued job whose file is gone: deleting it withdraws it (spec.md §1)."""
-    present = {find_job_id(file, world.fleet) for file in world.fleet.intents}
+    present: set[object] = set()
+    for sighting in sightings:
+        present |= {sighting.job_id, sighting.file.path}
     for job in world.status.jobs.values():
-        if job.status is JobStatus.QUEUED and job.intent_path and job.id not in present:
+        is_there = job.id in present or job.intent_path in present
+        if job.status is JobStatus.QUEUED and job.intent_path and not is_there:
             yield advance(job, Cancelled(world.now, summary="withdrawn: the intent's file was deleted"))
 
 
-def list_edited(world: World) -> Iterator[JobRecord]:
+def list_edited(sightings: Iterable[Sighting], world: World) -> Iterator[JobRecord]:
     """Note on open jobs that their file was edited since; the edit changes nothing (spec.md §1)."""
-    for file in world.fleet.intents:
-        job = world.status.jobs.get(find_job_id(file, world.fleet))
-        note = f"{file.path} was edited after it was admitted; the admitted version counts"
-        if (
-            job
-            and job.intent_path == file.path
-            and job.intent_blob_id != file.blob_id
-            and note not in job.notes
-        ):
+    for job, sighting in pair_edits(sightings, world):
+        note = f"{sighting.file.path} was edited after it was admitted; the admitted version counts"
+        if note not in job.notes:
             yield job.model_copy(update={"notes": (*job.notes, note), "updated_at": world.now})
 
 
-def find_parties_of(job: JobRecord, intent: Intent, world: World) -> Parties | Misfit | Unsettled:
-    """Find who takes part in an admitted job today: the fleet's files may have changed since."""
-    found = find_parties(intent, site=job.site, view=world.fleet)
-    if isinstance(found, Parties) and job.environment_id not in {None, found.environment.metadata.id}:
-        return Misfit(
-            f"{found.environment.metadata.name} is another environment than when the intent was admitted"
-        )
+def find_parties_of(job: JobRecord, intent: Intent, view: FleetView) -> Parties | Misfit | Unsettled:
+    """Find who takes part in an admitted job by the files of a commit, which may have changed since."""
+    found = find_parties(intent, site=job.site, view=view)
+    if not isinstance(found, Parties):
+        return found
+    source = found.source.metadata.id if found.source else None
+    admitted_and_found = (
+        (job.site_id, found.site.metadata.id, f"site {job.site}"),
+        (job.environment_id, found.environment.metadata.id, f"environment {found.environment.metadata.name}"),
+        (job.source_environment_id, source, f"source {getattr(intent.spec, 'source', '')}".rstrip()),
+    )
+    for admitted, present, what in admitted_and_found:
+        if admitted not in {None, present}:
+            return Misfit(f"{what} is another one (id {present}) than when the intent was admitted")
     return found

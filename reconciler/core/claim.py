@@ -1,36 +1,38 @@
-"""Which queued jobs may start: one running job per site and on every node it touches (spec.md §5)."""
+"""Whose turn it is: one running job per site and on every node it touches, fair across sites (spec.md §5)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from uuid import UUID
 
 from schemas.state import JobStatus
-from schemas.status import JobRecord
+from schemas.status import JobRecord, SiteRecord
+
+NEVER = datetime.min.replace(tzinfo=UTC)
+Key = tuple[str, str | UUID | None]
 
 
-def choose_startable(
-    ready: Iterable[JobRecord], running: Sequence[JobRecord], *, max_jobs: int
-) -> Sequence[JobRecord]:
-    """Choose, oldest first, the jobs that find their site and node free; each choice takes them."""
-    held = {key for job in running for key in find_keys(job)}
-    room = max_jobs - len(running)
-    chosen: list[JobRecord] = []
-    for job in sorted(ready, key=lambda item: (item.created_at, item.intent_path or "", str(item.id))):
-        if len(chosen) >= room:
-            break
-        keys = find_keys(job)
-        if not keys & held:
-            chosen.append(job)
-            held |= keys
-    return chosen
+def order_by_turn(jobs: Iterable[JobRecord], sites: Mapping[UUID, SiteRecord]) -> Sequence[JobRecord]:
+    """Order queued jobs: the site that was not served for longest first, and within a site the oldest.
+
+    A site's record is touched whenever one of its jobs starts, so a site with many jobs takes turns with the others.
+    """
+    served = {site.name: site.updated_at for site in sites.values()}
+    return sorted(
+        jobs,
+        key=lambda job: (served.get(job.site, NEVER), job.created_at, job.intent_path or "", str(job.id)),
+    )
 
 
-def find_keys(job: JobRecord) -> frozenset[tuple[str, str | UUID]]:
-    """Return what a job holds while it runs: its site and its node, taken together or not at all."""
-    node: frozenset[tuple[str, str | UUID]] = frozenset({("node", job.node_id)} if job.node_id else ())
-    return node | {("site", job.site)}
+def find_site_key(job: JobRecord) -> Key:
+    """Return what a job holds of its site while it runs."""
+    return "site", job.site
+
+
+def find_keys(job: JobRecord) -> frozenset[Key]:
+    """Return all that a running job holds: its site and its node, taken together or not at all."""
+    return frozenset({find_site_key(job), ("node", job.node_id or job.site)})
 
 
 def is_due(job: JobRecord, *, now: datetime) -> bool:

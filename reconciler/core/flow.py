@@ -1,14 +1,12 @@
-"""How a running job goes on: its steps in order, and what each outcome leads to. Data in, one decision out.
+"""What a running job is made of: its steps, what starts and ends them, and how a node's answers are read.
 
-A job type is a list of `Step`s (`promotion.py`, `upkeep.py`). The engine below walks it with the outcomes known so
-far and stops at the first step that has not succeeded. Before the cut-over anything may be dropped and tried again;
-from the cut-over on only the node's own word counts (spec.md §5, design §3).
+A job type is a list of `Step`s (`promotion.py`, `upkeep.py`); `walk.py` goes along it with the outcomes known so far.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 from uuid import UUID
@@ -16,32 +14,16 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from reconciler.core.environment import EnvironmentEvent
-from reconciler.core.job import Cancelled, Deferred, Failed, JobEvent, Retried, TakenOver
-from reconciler.core.party import Parties
+from reconciler.core.job import Deferred, Failed, JobEvent
+from reconciler.core.party import Misfit, Parties, Unsettled
 from reconciler.core.world import World
-from reconciler.ports import Json, RunOutcome, RunState
+from reconciler.ports import Json, RunOutcome
 from schemas.intent import Intent
 from schemas.observation import NodeReport, Reported
 from schemas.state import EnvironmentStatus, ErrorCode
 from schemas.status import BackupRecord, Blocked, DriftCheckRecord, JobRecord
 
-RETRY_WAITS: Final = (timedelta(minutes=1), timedelta(minutes=5))  # spec.md §5
 GATE_RECHECK: Final = timedelta(minutes=5)
-MOST_TAKEOVERS: Final = 10  # in a row, without a node that answers
-PROBE, DISCARD = "probe", "discard"
-PROBE_TIMEOUT: Final = timedelta(minutes=5)
-TRANSPORT_CODES: Final = frozenset(
-    {
-        ErrorCode.ANSIBLE_PLAY_ERROR,
-        ErrorCode.ANSIBLE_HOST_FAILED,
-        ErrorCode.ANSIBLE_HOST_UNREACHABLE,
-        ErrorCode.ANSIBLE_UNEXPECTED_ERROR,
-        ErrorCode.ANSIBLE_UNKNOWN_EXIT,
-        ErrorCode.ANSIBLE_TIMEOUT,
-    }
-)
-"""Codes that say that a run broke, but not what became of the node's work."""
-SUPERSEDED, FINISHED = "CLAIM_SUPERSEDED", "JOB_FINISHED"  # the node's words that end only the run
 
 
 class NodeAnswerInvalid(Exception):
@@ -50,12 +32,17 @@ class NodeAnswerInvalid(Exception):
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """All that is known about one running job."""
+    """All that is known about one running job.
+
+    `parties` are those of the commit that the claim saw: whatever people commit meanwhile, the job's steps speak of
+    the same environments. `today` are those of the newest commit.
+    """
 
     job: JobRecord
     intent: Intent
     parties: Parties
     world: World
+    today: Parties | Misfit | Unsettled
 
     @property
     def outcomes(self) -> Mapping[str, RunOutcome]:
@@ -72,6 +59,9 @@ class JobView:
         """Whether the intent's `wait` has not run out (spec.md §4: from first sight)."""
         wait = getattr(self.intent.spec, "wait", None)
         return wait is not None and self.now < self.job.created_at + wait
+
+
+Records = tuple[BackupRecord | DriftCheckRecord, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +93,7 @@ class End:
     """The job leaves `running`, or begins a new epoch, with everything that is to be recorded with it."""
 
     event: JobEvent
-    records: tuple[BackupRecord | DriftCheckRecord, ...] = ()
+    records: Records = ()
     environments: tuple[EnvironmentChange, ...] = ()
     fields: Mapping[str, object] | None = None
 
@@ -124,6 +114,11 @@ def accept(_: RunOutcome) -> End | None:
 def no_request() -> Mapping[str, Json]:
     """The request of a step that needs none."""
     return {}
+
+
+def no_records() -> Records:
+    """What a job gains before its end where only the end counts."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,97 +145,8 @@ class Flow:
     finish: Callable[[], End]
     discard_playbook: str = ""
     """The playbook with a `discard` step for what was staged; empty where nothing is staged."""
-
-
-def decide_running(view: JobView, flow: Flow) -> Decision:
-    """Decide how a running job goes on."""
-    try:
-        return walk(view, flow, resume_steps(view, flow))
-    except NodeAnswerInvalid as error:
-        return wind_up(view, flow, fail(view, ErrorCode.ANSIBLE_UNEXPECTED_ERROR, str(error)))
-
-
-def walk(view: JobView, flow: Flow, steps: Iterable[Step]) -> Decision:
-    """Find the first step that has not succeeded and decide on it."""
-    for step in steps:
-        outcome = view.outcomes.get(step.name)
-        if outcome is None:
-            refused = step.guard()
-            return wind_up(view, flow, refused) if refused else start(step)
-        if outcome.state is RunState.RUNNING:
-            return Keep()
-        end = step.judge(outcome) if outcome.state is RunState.SUCCEEDED else decide_failure(view, step)
-        if end is not None:
-            return wind_up(view, flow, end)
-    return flow.finish()
-
-
-def start(step: Step) -> StartStep:
-    """Make the order to start a step."""
-    return StartStep(step.name, step.playbook, step.timeout, step.request())
-
-
-def resume_steps(view: JobView, flow: Flow) -> tuple[Step, ...]:
-    """Return the steps to walk: a job taken over asks the node first and goes on from what it says."""
-    changing = [step for step in flow.steps if step.changes_live]
-    if not changing or not is_taken_over(view.job):
-        return flow.steps
-    probe = Step(PROBE, changing[0].playbook, PROBE_TIMEOUT)
-    answer = view.outcomes.get(PROBE)
-    if answer is None or answer.state is not RunState.SUCCEEDED:
-        return (probe, *flow.steps)
-    went_live = read_answer(answer, "node", NodeReport).cut is not None
-    return (probe, *changing) if went_live else (probe, *flow.steps)
-
-
-def is_taken_over(job: JobRecord) -> bool:
-    """Whether this epoch began by taking over, rather than by a fresh start."""
-    return job.taken_over > 0
-
-
-def decide_failure(view: JobView, step: Step) -> End:
-    """Decide what a run that did not succeed means."""
-    outcome = view.outcomes[step.name]
-    if outcome.state is RunState.LOST or outcome.code in {SUPERSEDED, FINISHED}:
-        return take_over(view, wait=timedelta(0))
-    if outcome.state is RunState.CANCELLED:
-        return decide_cancelled(view, step)
-    code = ErrorCode(outcome.code) if outcome.code in set(ErrorCode) else ErrorCode.ANSIBLE_UNKNOWN_EXIT
-    outcome_unknown = (step.changes_live or step.name == PROBE) and code in TRANSPORT_CODES
-    if outcome_unknown:
-        return take_over(view, wait=RETRY_WAITS[0], code=code, message=outcome.message)
-    if outcome.retry and not step.changes_live and view.job.attempt_count < view.job.max_attempts:
-        wait = RETRY_WAITS[min(view.job.attempt_count, len(RETRY_WAITS)) - 1]
-        event = Retried(view.now, run_after=view.now + wait, code=code, message=outcome.message)
-        return End(event, environments=release(view))
-    return replace(
-        fail(view, code, outcome.message),
-        environments=settle_by_word(view, outcome) if step.changes_live else release(view),
-        fields={"step": step.name},
-    )
-
-
-def decide_cancelled(view: JobView, step: Step) -> End:
-    """Decide on a run that was stopped on request: before the cut-over that is an end."""
-    if step.changes_live:
-        return take_over(view, wait=timedelta(0))
-    event = Cancelled(view.now, summary="cancelled; nothing live was changed")
-    return End(event, environments=release(view), fields={"step": step.name})
-
-
-def take_over(view: JobView, *, wait: timedelta, code: ErrorCode | None = None, message: str = "") -> End:
-    """Begin the next epoch, which asks the node first; give up after `unreachable_after`."""
-    since = view.job.started_at or view.job.created_at
-    takeovers = view.job.taken_over
-    unreachable_after = view.world.fleet.fleet.spec.unreachable_after
-    if view.now - since > unreachable_after or (not wait and takeovers > MOST_TAKEOVERS):
-        text = f"the node has not said what became of the job: {message or 'its runs were lost'}"
-        broken = fail(
-            view, code or ErrorCode.JOB_TIMEOUT, f"{text}; look at the node, then reset the environment"
-        )
-        return replace(broken, environments=settle(view, EnvironmentEvent.BROKE))
-    event = TakenOver(view.now, by=view.world.worker, run_after=view.now + wait if wait else None)
-    return End(event)
+    gain: Callable[[], Records] = no_records
+    """What the steps so far have left that is worth a record even if the job does not go on."""
 
 
 def fail(view: JobView, code: ErrorCode, message: str) -> End:
@@ -254,32 +160,19 @@ def refuse(view: JobView, unmet: Iterable[Blocked]) -> End | None:
     if not reasons:
         return None
     if view.may_wait:
-        deferred = Deferred(view.now, reasons=reasons, run_after=view.now + GATE_RECHECK)
-        return End(deferred, environments=release(view))
+        return defer(view, reasons, wait=GATE_RECHECK)
     return fail(view, reasons[0].code, make_refusal(reasons))
+
+
+def defer(view: JobView, reasons: tuple[Blocked, ...], *, wait: timedelta) -> End:
+    """Give the slot back and begin anew, at the earliest after `wait`."""
+    deferred = Deferred(view.now, reasons=reasons, run_after=view.now + wait)
+    return End(deferred, environments=release(view))
 
 
 def make_refusal(reasons: Iterable[Blocked]) -> str:
     """Say every reason and what to do about it, a line each."""
     return "\n".join(f"{reason.detail}. Next: {reason.remedy}." for reason in reasons)
-
-
-def wind_up(view: JobView, flow: Flow, end: End) -> Decision:
-    """Drop what was staged before a job ends without a cut-over; the end itself is decided again afterwards."""
-    if not flow.discard_playbook or not is_staged_only(view, flow) or isinstance(end.event, TakenOver):
-        return end
-    dropped = view.outcomes.get(DISCARD)
-    if dropped is None:
-        return StartStep(DISCARD, flow.discard_playbook, PROBE_TIMEOUT, {})
-    if dropped.state is RunState.RUNNING:
-        return Keep()
-    return end
-
-
-def is_staged_only(view: JobView, flow: Flow) -> bool:
-    """Whether this epoch staged something and has not begun to cut over."""
-    changing = {step.name for step in flow.steps if step.changes_live}
-    return "stage" in view.outcomes and not changing & view.outcomes.keys()
 
 
 def release(view: JobView) -> tuple[EnvironmentChange, ...]:
@@ -309,8 +202,11 @@ def settle_by_word(view: JobView, outcome: RunOutcome) -> tuple[EnvironmentChang
 
 
 def read_report(outcome: RunOutcome) -> NodeReport | None:
-    """Read how the environment stands by the node's own word."""
-    return read_answer(outcome, "node", NodeReport) if "node" in outcome.result else None
+    """Read how the environment stands by the node's own word; `None` where it said nothing we understand."""
+    try:
+        return read_answer(outcome, "node", NodeReport)
+    except NodeAnswerInvalid:
+        return None
 
 
 AnswerT = TypeVar("AnswerT", bound=Reported)

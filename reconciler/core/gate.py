@@ -12,7 +12,7 @@ from reconciler.core.merge import Merged, find_conflicts
 from reconciler.core.party import Parties
 from reconciler.core.world import World
 from schemas.fleet import Fleet, Site
-from schemas.observation import BackupWord, Observation
+from schemas.observation import BackupWord, NodeReport, Observation
 from schemas.state import (
     BackupScope,
     BackupStatus,
@@ -25,6 +25,7 @@ from schemas.state import (
 )
 from schemas.status import BackupRecord, Blocked, DriftCheckRecord, EnvironmentRecord
 
+SKEW = timedelta(seconds=30)  # spec.md §4: how far a node's clock may be off
 NAMED = 10  # how many names a reason lists before it only counts
 
 
@@ -70,6 +71,18 @@ def find_inactive(records: Iterable[EnvironmentRecord]) -> Blocked | None:
     return None
 
 
+def find_inactive_node(report: NodeReport | None, *, name: str) -> Blocked | None:
+    """The node itself does not call the environment active, whatever git says (spec.md §4)."""
+    if report is not None and report.status == EnvironmentStatus.ACTIVE:
+        return None
+    word = f"is {report.status}" if report else "was not spoken of"
+    return Blocked(
+        code=ErrorCode.ENVIRONMENT_NOT_ACTIVE,
+        detail=f"environment {name} {word} by the node's own word",
+        remedy="look at the node, then reset the environment",
+    )
+
+
 def find_stale_backup(
     backups: Sequence[BackupRecord], *, target: EnvironmentRecord, now: datetime, max_age: timedelta
 ) -> Blocked | None:
@@ -98,8 +111,8 @@ def choose_backup(
 
 
 def is_fresh(ended_at: datetime | None, *, now: datetime, max_age: timedelta) -> bool:
-    """Whether a moment lies in the past and not further back than `max_age`."""
-    return ended_at is not None and timedelta(0) <= now - ended_at < max_age
+    """Whether a moment of a node's clock lies in the past and not further back than `max_age`."""
+    return ended_at is not None and -SKEW <= now - ended_at < max_age
 
 
 def is_after(began_at: datetime | None, changed_at: datetime | None) -> bool:
@@ -131,7 +144,7 @@ def make_backup_unmet(
 
 
 def find_backup_refused(word: BackupWord | None, *, now: datetime, max_age: timedelta) -> Blocked | None:
-    """The node's own word on the backup: it must be in the storage now, and recent by the controller's clock."""
+    """The node's own word on the backup: it was in the storage then, and recent. `now` is when it was asked."""
     if word is None:
         detail = "the node knows of no backup of this environment"
     elif not word.valid:
@@ -246,9 +259,14 @@ def list_names(names: Iterable[str]) -> str:
 
 
 def find_policy_unmet(parties: Parties, world: World) -> Iterator[Blocked]:
-    """The gates that bind at once and up to the cut-over: stop and freeze (spec.md §1)."""
+    """The gates that bind at once and up to the cut-over: stop and freeze (spec.md §1).
+
+    `parties` of a running job are those of its claim; policy is that of the newest commit.
+    """
     fleet = world.fleet.fleet
-    yield from present(find_stop(fleet, parties.site), find_frozen(fleet, parties.site, now=world.now))
+    newest = world.fleet.sites.get(parties.site.metadata.name)
+    site = newest.document if newest and newest.document else parties.site
+    yield from present(find_stop(fleet, site), find_frozen(fleet, site, now=world.now))
 
 
 def find_unmet_at_request(parties: Parties, world: World, *, takes_backup: bool) -> tuple[Blocked, ...]:
@@ -286,5 +304,13 @@ def present(*found: Blocked | None) -> Iterator[Blocked]:
 
 
 def find_last_check(world: World, source: UUID) -> DriftCheckRecord | None:
-    """Find the last drift check on record of a source."""
-    return world.status.drift_checks.get(source)
+    """Find the last drift check on record of a source, if it is about the source as it is now.
+
+    A refresh makes a new baseline that no earlier check knows; a check of another production proves nothing.
+    """
+    check, record = world.status.drift_checks.get(source), world.status.environments.get(source)
+    if check is None or record is None or record.last_drift_check_id != check.id:
+        return None
+    productions = {site.production.metadata.id for site in world.fleet.sites.values() if site.production}
+    is_present = record.drift_status is check.status and check.target_environment_id in productions
+    return check if is_present else None

@@ -20,6 +20,8 @@ class Started:
     at: datetime
     by: str
     commit: str
+    spent: int = 0
+    """The highest epoch of this job that any run is known of: a claim must never meet an earlier one's runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +118,9 @@ def advance(job: JobRecord, event: JobEvent) -> JobRecord:
 def describe(job: JobRecord, event: JobEvent) -> Mapping[str, object]:
     """Return the fields, beside the status, that an event changes."""
     match event:
-        case Started(at, by, commit):
+        case Started(at, by, commit, spent):
             return {
-                "epoch": job.epoch + 1,
+                "epoch": max(job.epoch, spent) + 1,
                 "attempt_count": job.attempt_count + 1,
                 "taken_over": 0,
                 "locked_at": at,
@@ -133,7 +135,8 @@ def describe(job: JobRecord, event: JobEvent) -> Mapping[str, object]:
         case TakenOver(at, by, run_after):
             return {
                 "epoch": job.epoch + 1,
-                "locked_at": at,
+                # Of a row of take-overs the first counts: since then the node has not brought the job to an end.
+                "locked_at": job.locked_at if job.taken_over else at,
                 "locked_by": by,
                 "run_after": run_after,
                 "taken_over": job.taken_over + 1,

@@ -38,6 +38,10 @@ class Parties:
         }
         return tuple(named.values())
 
+    def is_same_as(self, other: Parties) -> bool:
+        """Whether environments and node are described alike; a site's own file holds only policy."""
+        return (self.environments, self.node) == (other.environments, other.node)
+
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
@@ -76,8 +80,11 @@ def find_parties(intent: Intent, *, site: str, view: FleetView) -> Parties | Mis
 
 def find_broken(view: FleetView, site: str) -> str:
     """Return why a file that this site's jobs need is not in force, empty if all are."""
-    mine = ("pressluft.yaml", "nodes/", f"sites/{site}/")
-    return "; ".join(reason for path, reason in sorted(view.broken.items()) if path.startswith(mine))
+    found = view.sites.get(site)
+    nodes = {env.spec.node for env in found.environments.values()} if found else set()
+    needed = {"pressluft.yaml", *(f"nodes/{node}.yaml" for node in nodes)}
+    mine = (path for path in sorted(view.broken) if path in needed or path.startswith(f"sites/{site}/"))
+    return "; ".join(view.broken[path] for path in mine)
 
 
 def find_promotion_parties(

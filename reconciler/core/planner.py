@@ -7,29 +7,39 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from datetime import timedelta
+from typing import Any, TypeVar
 from uuid import UUID
 
 from reconciler.core import environment as life
-from reconciler.core.admission import find_parties_of, list_edited, list_new_jobs, list_withdrawn
-from reconciler.core.claim import choose_startable, is_due
-from reconciler.core.flow import End, Flow, JobView, StartStep, decide_running, make_refusal
-from reconciler.core.gate import find_inactive, find_unmet_at_request, find_unmet_rollback, present
-from reconciler.core.job import ENDED, Failed, JobEvent, Started, Waited, advance
-from reconciler.core.party import Misfit, Parties, Unsettled
-from reconciler.core.promotion import make_promotion_flow
-from reconciler.core.story import Line, tell
-from reconciler.core.upkeep import (
-    make_backup_flow,
-    make_drift_check_flow,
-    make_refresh_flow,
-    make_rollback_flow,
+from reconciler.core.admission import (
+    Sighting,
+    admit,
+    bind,
+    find_file_id,
+    find_parties_of,
+    list_edited,
+    list_new,
+    list_sightings,
+    list_withdrawn,
+    make_status_folder,
+    pair_edits,
 )
+from reconciler.core.claim import Key, find_keys, find_site_key, is_due, order_by_turn
+from reconciler.core.flow import Decision, End, Flow, JobView, StartStep, make_refusal
+from reconciler.core.job import ENDED, Failed, JobEvent, Started, Waited, advance
+from reconciler.core.kind import find_unmet, make_flow
+from reconciler.core.party import Misfit, Parties
+from reconciler.core.record import check_record
+from reconciler.core.story import Line, tell
 from reconciler.core.variables import NodeFolders, make_run_spec
-from reconciler.core.world import World
+from reconciler.core.walk import PROBE_TIMEOUT, accept_end, decide_running, take_over
+from reconciler.core.world import SiteView, World
 from reconciler.ports import RunSpec
-from schemas.intent import Backup, DriftCheck, Intent, Promotion, Refresh, Rollback
+from schemas.fleet import Environment
+from schemas.intent import Intent
 from schemas.state import ErrorCode, JobStatus
 from schemas.status import (
     BackupRecord,
@@ -51,6 +61,8 @@ class Plan:
     environments: Mapping[UUID, tuple[str, EnvironmentRecord]] = field(default_factory=dict)
     sites: Mapping[UUID, SiteRecord] = field(default_factory=dict)
     records: tuple[tuple[str, BackupRecord | DriftCheckRecord], ...] = ()
+    buried: tuple[tuple[str, UUID], ...] = ()
+    """Files that never become a job, by site, to be listed with the jobs that ended."""
     story: tuple[Line, ...] = ()
     runs: tuple[RunSpec, ...] = ()
     bugs: tuple[str, ...] = ()
@@ -71,9 +83,11 @@ def make_plan(world: World, intents: Mapping[UUID, Intent], *, folders: NodeFold
     """Plan one pass. `intents` holds the admitted version of every open job's intent."""
     draft = Draft(world, intents, folders)
     draft.meet_environments()
+    draft.bury_damaged()
     draft.admit_intents()
     draft.carry_on_running()
     draft.settle_queued()
+    draft.free_environments()
     draft.mirror_sites()
     return draft.finish()
 
@@ -92,91 +106,134 @@ class Draft:
         self._lines: list[Line] = []
         self._runs: list[RunSpec] = []
         self._bugs: list[str] = []
-        self._site_names = {
-            env.metadata.id: site.name
-            for site in world.fleet.sites.values()
-            for env in site.environments.values()
-        }
+        self._turns: set[Key] = set()
+        self._sightings = list_sightings(world)
 
     def meet_environments(self) -> None:
-        """Make a record of each environment and site that is seen for the first time."""
-        now = self._world.now
+        """Make a record of each environment and site that is seen for the first time, or under another name."""
         for site in self._world.fleet.sites.values():
             if site.document is None:
                 continue
-            site_id, primary = site.document.metadata.id, site.production
-            if site_id not in self._sites:
-                self._sites[site_id] = SiteRecord(
-                    id=site_id,
-                    name=site.name,
-                    primary_environment_id=primary.metadata.id if primary else None,
-                    created_at=now,
-                    updated_at=now,
-                )
-                self._lines.append(Line(f"met site {site.name}"))
+            self._meet_site(site, site.document.metadata.id)
             for env in site.environments.values():
-                if env.metadata.id not in self._environments:
-                    self._environments[env.metadata.id] = EnvironmentRecord(
-                        id=env.metadata.id,
-                        name=env.metadata.name,
-                        site_id=site_id,
-                        created_at=now,
-                        updated_at=now,
-                    )
+                self._meet_environment(env, site)
+
+    def _meet_site(self, site: SiteView, site_id: UUID) -> None:
+        primary = site.production.metadata.id if site.production else None
+        known, now = self._sites.get(site_id), self._world.now
+        if known is None:
+            self._sites[site_id] = SiteRecord(
+                id=site_id, name=site.name, primary_environment_id=primary, created_at=now, updated_at=now
+            )
+            self._lines.append(Line(f"met site {site.name}"))
+        elif (known.name, known.primary_environment_id) != (site.name, primary):
+            self._touch_site(site_id, name=site.name, primary_environment_id=primary)
+
+    def _meet_environment(self, env: Environment, site: SiteView) -> None:
+        known, now = self._environments.get(env.metadata.id), self._world.now
+        site_id = require_id(site)
+        paths = self._world.status.paths.get(env.metadata.id, frozenset())
+        if known is None:
+            self._environments[env.metadata.id] = EnvironmentRecord(
+                id=env.metadata.id, name=env.metadata.name, site_id=site_id, created_at=now, updated_at=now
+            )
+        elif paths != {f"status/{site.name}/environments/{env.metadata.name}.yaml"}:
+            # Renamed, moved with its site, or copied by hand: written anew under its name, and nowhere else.
+            self._environments[known.id] = life.update(known, at=now, name=env.metadata.name, site_id=site_id)
+
+    def _touch_site(self, site_id: UUID, **fields: object) -> None:
+        """Change a site's record; when it was last touched is also when the site last had its turn."""
+        site = self._sites[site_id]
+        counted = {"updated_at": self._world.now, "state_version": site.state_version + 1}
+        self._sites[site_id] = site.model_copy(update={**counted, **fields})
+
+    def bury_damaged(self) -> None:
+        """End the jobs whose record somebody broke: what became of them cannot be told any more."""
+        text = (
+            "the job's record in status/ cannot be read any more: it was changed by hand. "
+            "Next: look at the node, then commit a new intent"
+        )
+        for job_id, site in self._world.status.damaged.items():
+            queued = JobRecord(
+                id=job_id,
+                status=JobStatus.QUEUED,
+                site=make_status_folder(site),
+                created_at=self._world.now,
+                updated_at=self._world.now,
+            )
+            event = Failed(self._world.now, code=ErrorCode.ANSIBLE_UNEXPECTED_ERROR, message=text)
+            ended = advance(queued, event)
+            self._record_job(ended, Line(f"job {job_id} failed: its record was broken", ended))
 
     def admit_intents(self) -> None:
         """Admit what is new, withdraw what is gone, note what was edited."""
-        files = {file.blob_id: file.intent for file in self._world.fleet.intents}
-        for job in list_new_jobs(self._world):
-            intent = files.get(job.intent_blob_id or "")
-            if intent is not None:
-                self._intents[job.id] = intent
-            self._record_job(job, tell(job, intent))
-        for job in list_withdrawn(self._world):
+        for sighting in list_new(self._sightings, self._world):
+            self._admit(sighting)
+        for job in list_withdrawn(self._sightings, self._world):
             self._record_job(job, tell(job, self._intents.get(job.id)))
-        for job in list_edited(self._world):
+        for job in list_edited(self._sightings, self._world):
             if self._jobs[job.id].status not in ENDED:
                 self._record_job(self._jobs[job.id].model_copy(update={"notes": job.notes}), None)
 
+    def _admit(self, sighting: Sighting) -> None:
+        """Admit one file; one that breaks the planner is reported like any that is no intent."""
+        file, now = sighting.file, self._world.now
+        try:
+            job = admit(file, sighting.job_id, view=self._world.fleet, now=now)
+        except Exception as error:  # noqa: BLE001 - a loop boundary: one file must not stop the others
+            self._bugs.append(traceback.format_exc())
+            text = f"{file.path}: a bug in Pressluft ({type(error).__name__}), see the daemon's log"
+            refused = replace(file, intent=None, error=text)
+            job = admit(refused, sighting.job_id, view=self._world.fleet, now=now)
+        if file.intent is not None:
+            self._intents[job.id] = file.intent
+        self._record_job(job, tell(job, file.intent))
+
     def carry_on_running(self) -> None:
-        """Decide how each running job that this worker holds goes on."""
+        """Decide how each running job goes on that this worker holds, or that another has left alone too long."""
         for job in list(self._jobs.values()):
-            if (
-                job.status is JobStatus.RUNNING
-                and job.locked_by == self._world.worker
-                and self._is_awake(job)
-            ):
+            if job.status is JobStatus.RUNNING and self._is_awake(job):
                 self._guard(job, self._carry_on)
 
     def _guard(self, job: JobRecord, decide: Callable[[JobRecord], None]) -> None:
         """Decide on one job; a bug ends that job and stops no other."""
-        before = (dict(self._jobs), dict(self._environments), [*self._records], [*self._lines], [*self._runs])
+        before = self._copy_state()
         try:
             decide(job)
         except Exception as error:  # noqa: BLE001 - one of the two loop boundaries
-            self._jobs, self._environments, self._records, self._lines, self._runs = before
+            self._restore_state(before)
             self._bugs.append(traceback.format_exc())
-            text = f"a bug in Pressluft ({type(error).__name__}), see the daemon's log; look at the node first"
-            self._advance(job, Failed(self._world.now, code=ErrorCode.ANSIBLE_UNEXPECTED_ERROR, message=text))
-            self._break_environment(job)
-
-    def _break_environment(self, job: JobRecord) -> None:
-        """Leave the environment of a job that a bug ended in a state that says so, if the job had made it busy."""
-        record = self._environments.get(job.environment_id) if job.environment_id else None
-        if record is not None and record.status in life.BUSY and job.status is JobStatus.RUNNING:
-            self._environments[record.id] = life.change(
-                record, life.EnvironmentEvent.BROKE, at=self._world.now
+            text = (
+                f"a bug in Pressluft ({type(error).__name__}), see the daemon's log; look at the node first"
             )
+            self._advance(job, Failed(self._world.now, code=ErrorCode.ANSIBLE_UNEXPECTED_ERROR, message=text))
+
+    def _copy_state(self) -> tuple[object, ...]:
+        state = (self._jobs, self._environments, self._sites, self._records, self._lines, self._runs)
+        return tuple(copy(part) for part in state)
+
+    def _restore_state(self, state: tuple[Any, ...]) -> None:
+        self._jobs, self._environments, self._sites, self._records, self._lines, self._runs = state
 
     def _is_awake(self, job: JobRecord) -> bool:
         return job.run_after is None or job.run_after <= self._world.now
 
     def _carry_on(self, job: JobRecord) -> None:
+        is_ours = job.locked_by == self._world.worker
         view = self._make_view(job)
         if isinstance(view, str):
-            self._end(job, End(Failed(self._world.now, code=ErrorCode.INTENT_INVALID, message=view)))
+            if is_ours:
+                self._end(job, End(Failed(self._world.now, code=ErrorCode.INTENT_INVALID, message=view)))
             return
-        decision = decide_running(view, make_flow(view))
+        flow = make_flow(view)
+        if is_ours and job.id in self._world.outcomes:
+            view = accept_end(view, flow)
+            self._order(job, decide_running(view, make_flow(view)), view)
+        elif is_ours or self._world.now > job.updated_at + find_patience(flow):
+            # Nobody here claimed it at this epoch, or its own daemon has not been heard of for too long.
+            self._order(job, take_over(view), view)
+
+    def _order(self, job: JobRecord, decision: Decision, view: JobView) -> None:
         if isinstance(decision, StartStep):
             self._runs.append(make_run_spec(view, decision, folders=self._folders))
         elif isinstance(decision, End):
@@ -189,10 +246,17 @@ class Draft:
             return (
                 f"the admitted version of {job.intent_path} (blob {job.intent_blob_id}) is gone from the repo"
             )
-        parties = find_parties_of(job, intent, self._world)
+        world = self._see()
+        today = find_parties_of(job, intent, world.fleet)
+        claimed = (
+            self._world.claims.get(job.claimed_commit or "") if job.status is JobStatus.RUNNING else None
+        )
+        parties = find_parties_of(job, intent, claimed) if claimed else today
         if not isinstance(parties, Parties):
             return parties.message
-        return JobView(job, intent, parties, self._see())
+        if claimed and "pressluft.yaml" in world.fleet.broken:
+            world = replace(world, fleet=replace(world.fleet, fleet=claimed.fleet))
+        return JobView(job, intent, parties, world, today)
 
     def _see(self) -> World:
         """Return the world as this draft leaves it."""
@@ -202,49 +266,50 @@ class Draft:
         return replace(self._world, status=status)
 
     def settle_queued(self) -> None:
-        """Refuse, let wait, or start each queued job whose time has come."""
-        now = self._world.now
-        due = [job for job in self._jobs.values() if is_due(job, now=now)]
-        ready = [job for job in due if self._is_ready(job)]
-        running = [job for job in self._jobs.values() if job.status is JobStatus.RUNNING]
-        for job in choose_startable(ready, running, max_jobs=self._world.max_jobs):
-            self._guard(self._jobs[job.id], self._claim)
+        """Refuse, let wait, or start each queued job whose time has come, in turn."""
+        due = [job for job in self._jobs.values() if is_due(job, now=self._world.now)]
+        for job in order_by_turn(due, self._sites):
+            self._guard(job, self._settle)
 
-    def _is_ready(self, job: JobRecord) -> bool:
-        """Whether nothing but a free slot is missing; whatever else is missing is recorded here."""
+    def _settle(self, job: JobRecord) -> None:
+        """Judge a job once its site is free, for until then its state is about to change."""
+        if find_site_key(job) in self._held:
+            return
+        view = self._find_ready(job)
+        if view is None:
+            return
+        node = view.parties.node.metadata.id
+        running = sum(other.status is JobStatus.RUNNING for other in self._jobs.values())
+        if ("node", node) not in self._held and running < self._world.max_jobs:
+            self._claim(job)
+        # Claimed or next in turn: what comes after it on this site waits for it.
+        self._turns.add(find_site_key(job))
+
+    @property
+    def _held(self) -> frozenset[Key]:
+        """What running jobs hold, and the sites whose next job is known."""
+        running = (job for job in self._jobs.values() if job.status is JobStatus.RUNNING)
+        return frozenset(self._turns).union(*map(find_keys, running))
+
+    def _find_ready(self, job: JobRecord) -> JobView | None:
+        """Find out whether nothing but a free slot is missing; whatever else is missing is recorded here."""
         intent = self._intents.get(job.id)
         if intent is None:
-            self._refuse(
-                job, (make_blocked(f"the admitted version of {job.intent_path} is gone from the repo"),)
-            )
-            return False
-        parties = find_parties_of(job, intent, self._world)
-        if isinstance(parties, Misfit):
-            self._refuse(job, (make_blocked(parties.message),))
-            return False
-        if isinstance(parties, Unsettled):
-            self._wait(job, (make_blocked(parties.message),))
-            return False
-        return self._passes_gates(job, JobView(job, intent, parties, self._see()))
-
-    def _passes_gates(self, job: JobRecord, view: JobView) -> bool:
-        if self._is_site_busy(job):
-            return False  # it will be judged when the site is free: its state is about to change
+            gone = make_blocked(f"the admitted version of {job.intent_path} is gone from the repo")
+            self._refuse(job, (gone,))
+            return None
+        parties = find_parties_of(job, intent, self._world.fleet)
+        if not isinstance(parties, Parties):
+            settle = self._refuse if isinstance(parties, Misfit) else self._wait
+            settle(job, (make_blocked(parties.message),))
+            return None
+        view = JobView(job, intent, parties, self._see(), parties)
         reasons = find_unmet(view)
         if not reasons:
-            return True
-        if view.may_wait:
-            self._wait(job, reasons)
-        else:
-            self._refuse(job, reasons)
-        return False
-
-    def _is_site_busy(self, job: JobRecord) -> bool:
-        return any(
-            other.status is JobStatus.RUNNING and other.site == job.site
-            for other in self._jobs.values()
-            if other.id != job.id
-        )
+            return view
+        settle = self._wait if view.may_wait else self._refuse
+        settle(job, reasons)
+        return None
 
     def _wait(self, job: JobRecord, reasons: tuple[Blocked, ...]) -> None:
         if job.waiting_for != reasons:
@@ -257,36 +322,32 @@ class Draft:
 
     def _claim(self, job: JobRecord) -> None:
         """Start a job: its record says so, its environment is busy, and its first step is ordered."""
-        event = Started(self._world.now, by=self._world.worker, commit=self._world.fleet.commit)
+        event = Started(
+            self._world.now,
+            by=self._world.worker,
+            commit=self._world.fleet.commit,
+            spent=self._world.spent.get(job.id, 0),
+        )
         started = advance(job, event)
+        # Runs of an earlier attempt are of another epoch: this one has no outcomes yet.
+        outcomes = {**self._world.outcomes, job.id: {}}
         view = self._make_view(started)
         if isinstance(view, str):
             return
-        started = started.model_copy(
-            update={
-                "environment_id": view.parties.environment.metadata.id,
-                "source_environment_id": view.parties.source.metadata.id if view.parties.source else None,
-                "node_id": view.parties.node.metadata.id,
-            }
-        )
+        started = bind(started, view.parties)
         self._record_job(started, tell(started, view.intent))
+        self._touch_site(view.parties.site.metadata.id)
         beginning = life.STARTS.get(started.job_type) if started.job_type else None
         record = self._environments[view.parties.environment.metadata.id]
         if beginning is not None:
             self._environments[record.id] = life.change(record, beginning, at=self._world.now)
-        # Runs of an earlier attempt are of another epoch: this one has no outcomes yet.
-        fresh = replace(self._see(), outcomes={**self._world.outcomes, job.id: {}})
-        view = replace(view, job=started, world=fresh)
-        decision = decide_running(view, make_flow(view))
-        if isinstance(decision, StartStep):
-            self._runs.append(make_run_spec(view, decision, folders=self._folders))
-        elif isinstance(decision, End):
-            self._end(started, decision)
+        view = replace(view, job=started, world=replace(self._see(), outcomes=outcomes))
+        self._order(started, decide_running(view, make_flow(view)), view)
 
     def _end(self, job: JobRecord, end: End) -> None:
         """Record the end of a job, or of its epoch, with all that belongs to it."""
         self._advance(job, end.event, **(end.fields or {}))
-        self._records += [(job.site, record) for record in end.records]
+        self._records += [(job.site, check_record(record)) for record in end.records]
         now = self._world.now
         for item in end.environments:
             record = self._environments[item.environment_id]
@@ -294,10 +355,10 @@ class Draft:
             fields = {name: value for name, value in item.fields.items() if getattr(changed, name) != value}
             if fields:
                 changed = life.update(changed, at=now, **fields)
-            self._environments[record.id] = changed
+            self._environments[record.id] = check_record(changed)
 
     def _advance(self, job: JobRecord, event: JobEvent, **fields: object) -> None:
-        changed = advance(job, event).model_copy(update=fields)
+        changed = check_record(advance(job, event).model_copy(update=fields))
         self._record_job(changed, tell(changed, self._intents.get(job.id), event))
 
     def _record_job(self, job: JobRecord, line: Line | None) -> None:
@@ -307,73 +368,76 @@ class Draft:
             self._lines = [other for other in self._lines if other.job is None or other.job.id != job.id]
             self._lines.append(line)
 
+    def free_environments(self) -> None:
+        """Break each environment that is busy although no job works on it: what it serves is not known.
+
+        A job's end says itself how it left its environment; this is for what ended without a word: a bug, or a
+        record that somebody broke.
+        """
+        worked_on = {job.environment_id for job in self._jobs.values() if job.status is JobStatus.RUNNING}
+        for record in list(self._environments.values()):
+            if record.status in life.BUSY and record.id not in worked_on:
+                broken = life.change(record, life.EnvironmentEvent.BROKE, at=self._world.now)
+                self._environments[record.id] = broken
+
     def mirror_sites(self) -> None:
         """Let each site mirror the most severe status of its environments."""
         for site in list(self._sites.values()):
             statuses = [env.status for env in self._environments.values() if env.site_id == site.id]
             status = life.mirror_site_status(statuses)
             if status is not site.status:
-                self._sites[site.id] = site.model_copy(
-                    update={
-                        "status": status,
-                        "updated_at": self._world.now,
-                        "state_version": site.state_version + 1,
-                    }
-                )
+                self._touch_site(site.id, status=status)
 
     def finish(self) -> Plan:
         """Return what differs from the world as it was."""
         old = self._world.status
         environments = dict(self._changed(self._environments, old.environments))
+        names = self._name_sites()
+        jobs = dict(self._changed(self._jobs, old.jobs))
         return Plan(
-            jobs=dict(self._changed(self._jobs, old.jobs)),
+            jobs=jobs,
             environments={
-                env_id: (self._site_names[env_id], env)
-                for env_id, env in environments.items()
-                if env_id in self._site_names
+                env_id: (names[env_id], env) for env_id, env in environments.items() if env_id in names
             },
             sites=dict(self._changed(self._sites, old.sites)),
             records=tuple(self._records),
+            buried=tuple(self._list_buried(jobs)),
             story=tuple(self._lines),
             runs=tuple(self._runs),
             bugs=tuple(self._bugs),
         )
+
+    def _name_sites(self) -> Mapping[UUID, str]:
+        """Name the folder of each environment's record: its site's, or where it was for one that is gone."""
+        gone = {env_id: min(paths).split("/")[1] for env_id, paths in self._world.status.paths.items()}
+        present = {
+            env.metadata.id: site.name
+            for site in self._world.fleet.sites.values()
+            for env in site.environments.values()
+        }
+        return {**gone, **present}
+
+    def _list_buried(self, jobs: Mapping[UUID, JobRecord]) -> Iterator[tuple[str, UUID]]:
+        """List the edits of jobs that end now: an edit that changed nothing must not run once the job has ended."""
+        for job, sighting in pair_edits(self._sightings, self._world):
+            if job.id in jobs and jobs[job.id].status in ENDED and sighting.job_id != job.id:
+                yield job.site, find_file_id(sighting.file)
 
     @staticmethod
     def _changed(new: Mapping[UUID, RecordT], old: Mapping[UUID, RecordT]) -> Iterator[tuple[UUID, RecordT]]:
         return ((key, value) for key, value in new.items() if old.get(key) != value)
 
 
-def make_flow(view: JobView) -> Flow:
-    """Return the flow of a job by its intent's kind."""
-    match view.intent:
-        case Promotion():
-            return make_promotion_flow(view, view.intent)
-        case DriftCheck():
-            return make_drift_check_flow(view, view.intent)
-        case Backup():
-            return make_backup_flow(view, view.intent)
-        case Refresh():
-            return make_refresh_flow(view, view.intent)
-        case Rollback():
-            return make_rollback_flow(view, view.intent)
-        case _:
-            raise ValueError(f"an intent of kind {view.intent.kind} is never admitted")
+def require_id(site: SiteView) -> UUID:
+    """Return the id of a site whose own file is in force."""
+    if site.document is None:
+        raise ValueError(f"site {site.name} has no id")
+    return site.document.metadata.id
 
 
-def find_unmet(view: JobView) -> tuple[Blocked, ...]:
-    """Find the gates that are shut before a job is started, as far as git can tell."""
-    match view.intent:
-        case Promotion():
-            takes_backup = view.intent.spec.backup == "create"
-            return find_unmet_at_request(view.parties, view.world, takes_backup=takes_backup)
-        case Rollback():
-            return find_unmet_rollback(view.parties, view.world)
-        case Refresh():
-            record = view.world.status.environments.get(view.parties.environment.metadata.id)
-            return tuple(present(find_inactive([record] if record else [])))
-        case _:
-            return ()
+def find_patience(flow: Flow) -> timedelta:
+    """Find how long a job's daemon may be silent before another takes the job over (design §2)."""
+    return sum((step.timeout for step in flow.steps), PROBE_TIMEOUT)
 
 
 def make_blocked(detail: str) -> Blocked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 
 from reconciler.core.drift import decide_drift, find_unreadable
 from reconciler.core.environment import EnvironmentEvent
@@ -20,9 +21,11 @@ from reconciler.core.flow import (
     settle,
 )
 from reconciler.core.gate import (
+    SKEW,
     find_backup_refused,
     find_conflict,
     find_drift,
+    find_inactive_node,
     find_policy_unmet,
     find_schema_difference,
     find_wrong_pin,
@@ -33,13 +36,14 @@ from reconciler.core.merge import decide_merge, make_node_plan
 from reconciler.core.record import make_backup_record, make_drift_record, require
 from reconciler.core.upkeep import (
     find_backup_on_record,
+    find_success,
     make_backup_step,
     make_drift_fields,
     make_refresh_step,
     read_backup_word,
     story,
 )
-from reconciler.ports import Json, RunOutcome
+from reconciler.ports import Json, RunOutcome, RunState
 from schemas.intent import Promotion
 from schemas.observation import BackupMade, Observation
 from schemas.state import BackupScope, DriftStatus, ErrorCode, ReleaseHealth
@@ -52,12 +56,23 @@ MOST_REFRESHES = 3  # spec.md §3
 def make_promotion_flow(view: JobView, intent: Promotion) -> Flow:
     """List the steps of a promotion; `backup: create` and `refresh: protected` put theirs before the check."""
     steps: list[Step] = []
-    if intent.spec.backup == "create":
+    if intent.spec.backup == "create" and not has_own_backup(view):
         steps.append(make_backup_step(view, view.parties.environment, scope=BackupScope.FULL))
     rounds = MOST_REFRESHES if intent.spec.refresh == "protected" else 1
     steps += make_checks(view, intent, rounds=rounds)
     steps += [make_stage_step(view), make_cut_over_step(view)]
-    return Flow(tuple(steps), finish=lambda: finish_promotion(view), discard_playbook=PLAYBOOK)
+    return Flow(
+        tuple(steps),
+        finish=lambda: finish_promotion(view),
+        discard_playbook=PLAYBOOK,
+        gain=lambda: own_backups(view),
+    )
+
+
+def has_own_backup(view: JobView) -> bool:
+    """Whether an earlier attempt of this job took a backup that still fits: one that waits takes no other."""
+    found = find_backup_on_record(view)
+    return found is not None and found.job_id == view.job.id and "backup" not in view.outcomes
 
 
 def make_checks(view: JobView, intent: Promotion, *, rounds: int) -> list[Step]:
@@ -75,7 +90,7 @@ def make_checks(view: JobView, intent: Promotion, *, rounds: int) -> list[Step]:
 def is_drifted(view: JobView, check: str) -> bool:
     """Whether a check of this job found drift."""
     outcome = view.outcomes.get(check)
-    if outcome is None or "observation" not in outcome.result:
+    if outcome is None or outcome.state is not RunState.SUCCEEDED:
         return False
     return decide_drift(read_answer(outcome, "observation", Observation)) is DriftStatus.DRIFTED
 
@@ -99,7 +114,7 @@ def make_check_step(view: JobView, intent: Promotion, *, name: str, last: bool) 
 
 def find_backup(view: JobView) -> BackupRecord | None:
     """Find the backup the gate relies on: the one this job took, or the newest that fits on record."""
-    if "backup" in view.outcomes:
+    if find_success(view, "backup"):
         return make_own_backup(view)
     return find_backup_on_record(view)
 
@@ -134,7 +149,7 @@ def find_unmet_live(
 ) -> tuple[Blocked, ...]:
     """Find the gates that are shut right now, the drift gate first."""
     policy = view.world.fleet.fleet.spec
-    word = read_backup_word(outcome)
+    word, asked_at = read_backup_word(outcome), find_asking_time(view, observation)
     copy = require(view.parties.source).metadata.name
     return (
         *present(
@@ -142,10 +157,22 @@ def find_unmet_live(
             find_wrong_pin(observation, pin=intent.spec.pin),
             find_schema_difference(observation),
             find_conflict(decide_merge(observation), policy=policy.overwrite_policy),
-            find_backup_refused(word, now=view.now, max_age=policy.backup_max_age),
+            find_backup_refused(word, now=asked_at, max_age=policy.backup_max_age),
+            find_inactive_node(read_report(outcome), name=view.parties.environment.metadata.name),
         ),
         *find_policy_unmet(view.parties, view.world),
     )
+
+
+def find_asking_time(view: JobView, observation: Observation) -> datetime:
+    """Return when the live gates were asked, by the node's clock, which the controller's holds within bounds.
+
+    They are asked once, as the job's first step (spec.md §4): staging may take longer than a backup stays fresh.
+    """
+    earliest = view.job.locked_at or view.now
+    if earliest - SKEW <= observation.taken_at <= view.now + SKEW:
+        return observation.taken_at
+    return view.now
 
 
 def record_check(view: JobView, end: End, observation: Observation) -> End:
@@ -154,7 +181,7 @@ def record_check(view: JobView, end: End, observation: Observation) -> End:
     change = EnvironmentChange(record.source_environment_id, None, make_drift_fields(record))
     return replace(
         end,
-        records=(*end.records, record, *own_backups(view)),
+        records=(*end.records, record),
         environments=(*end.environments, change),
         fields={**(end.fields or {}), "drift_check_id": record.id},
     )
@@ -162,14 +189,14 @@ def record_check(view: JobView, end: End, observation: Observation) -> End:
 
 def own_backups(view: JobView) -> tuple[BackupRecord, ...]:
     """The backup this job took, if it did."""
-    return (make_own_backup(view),) if "backup" in view.outcomes else ()
+    return (make_own_backup(view),) if find_success(view, "backup") else ()
 
 
 def find_observation(view: JobView) -> Observation | None:
     """Find what the last check of this epoch saw; `None` when the epoch began by resuming a cut-over."""
     for number in range(MOST_REFRESHES, 0, -1):
         outcome = view.outcomes.get(f"check-{number}")
-        if outcome is not None and "observation" in outcome.result:
+        if outcome is not None and outcome.state is RunState.SUCCEEDED:
             return read_answer(outcome, "observation", Observation)
     return None
 

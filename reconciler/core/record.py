@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import TypeVar
 from uuid import UUID, uuid5
 
 from reconciler.core import backup
@@ -29,10 +30,12 @@ from schemas.status import (
     DriftCheckRecord,
     JobRecord,
     MergePlan,
+    Record,
     ResourceChange,
     ResourceVerdict,
 )
 
+RecordT = TypeVar("RecordT", bound=Record)
 STORAGES = {"s3": StorageType.S3, "sftp": StorageType.SFTP, "rest": StorageType.REST}
 
 
@@ -139,13 +142,20 @@ def make_backup_record(
         created_at=job.created_at,
     )
     running = backup.change(pending, backup.BackupEvent.STARTED, began_at=made.began_at)
-    return backup.change(
+    done = backup.change(
         running,
         backup.BackupEvent.READ_BACK,
         storage_type=STORAGES.get(made.repository.split(":", 1)[0], StorageType.LOCAL),
         storage_path=made.repository or None,
-        checksum=made.snapshot_id,
+        checksum=bare_digest(made.snapshot_id),
         size_bytes=made.size_bytes,
         retention_until=made.ended_at + retention,
         completed_at=made.ended_at,
     )
+    return check_record(done)
+
+
+def check_record(record: RecordT) -> RecordT:
+    """Return the record as it will be read back. Raises pydantic's `ValidationError`: what was changed by
+    `model_copy` has never been looked at."""
+    return type(record).model_validate(record.model_dump())

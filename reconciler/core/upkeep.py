@@ -11,6 +11,7 @@ from reconciler.core.flow import (
     EnvironmentChange,
     Flow,
     JobView,
+    Records,
     Step,
     fail,
     read_answer,
@@ -18,10 +19,10 @@ from reconciler.core.flow import (
     refuse,
     settle,
 )
-from reconciler.core.gate import choose_backup, find_backup_refused, present
+from reconciler.core.gate import choose_backup, find_backup_refused, find_inactive_node, present
 from reconciler.core.job import Succeeded
 from reconciler.core.record import make_backup_record, make_drift_record, require
-from reconciler.ports import Json, RunOutcome
+from reconciler.ports import Json, RunOutcome, RunState
 from schemas.fleet import Environment
 from schemas.intent import Backup, DriftCheck, Refresh, Rollback
 from schemas.model import format_timestamp
@@ -133,21 +134,37 @@ def make_refresh_flow(view: JobView, intent: Refresh) -> Flow:
         fields: dict[str, object] = {
             "drift_status": DriftStatus.UNKNOWN,  # a new baseline: nothing was checked against it yet
             "last_change_at": (report.last_change_at if report else None) or view.now,
-            "release_health": ReleaseHealth.HEALTHY,
+            "release_health": read_health(view.outcomes["refresh"]),
         }
         if full:
             fields["current_release_id"] = view.job.id
-        records = (
-            (make_record_of_backup(view, copy, scope=BackupScope.FULL),) if "backup" in view.outcomes else ()
-        )
         return End(
             Succeeded(view.now, summary=story(view, f"{intent.spec.scope} refresh succeeded")),
-            records=records,
             environments=settle(view, EnvironmentEvent.SETTLED, **fields),
             fields={"step": "refresh"},
         )
 
-    return Flow((*backup, make_refresh_step(view, intent)), finish=finish)
+    def gain() -> Records:
+        taken = find_success(view, "backup")
+        return (make_record_of_backup(view, copy, scope=BackupScope.FULL),) if taken else ()
+
+    return Flow((*backup, make_refresh_step(view, intent)), finish=finish, gain=gain)
+
+
+def find_success(view: JobView, step: str) -> RunOutcome | None:
+    """Find the outcome of a step that succeeded in this epoch."""
+    outcome = view.outcomes.get(step)
+    return outcome if outcome is not None and outcome.state is RunState.SUCCEEDED else None
+
+
+def read_health(outcome: RunOutcome) -> ReleaseHealth:
+    """Read the verdict on the release that a step left, `unknown` where there is none."""
+    health = outcome.result.get("health")
+    healthy = health.get("healthy") if isinstance(health, dict) else None
+    verdicts = {True: ReleaseHealth.HEALTHY, False: ReleaseHealth.UNHEALTHY}
+    return (
+        verdicts.get(healthy, ReleaseHealth.UNKNOWN) if isinstance(healthy, bool) else ReleaseHealth.UNKNOWN
+    )
 
 
 def make_refresh_step(view: JobView, intent: Refresh | None = None) -> Step:
@@ -218,11 +235,11 @@ def find_backup_on_record(view: JobView) -> BackupRecord | None:
 
 
 def judge_backup(view: JobView, outcome: RunOutcome) -> End | None:
-    """Judge the backup gate on the node's own word."""
+    """Judge the gates of a rollback on the node's own word."""
     max_age = view.world.fleet.fleet.spec.backup_max_age
-    return refuse(
-        view, present(find_backup_refused(read_backup_word(outcome), now=view.now, max_age=max_age))
-    )
+    name = view.parties.environment.metadata.name
+    backup = find_backup_refused(read_backup_word(outcome), now=view.now, max_age=max_age)
+    return refuse(view, present(backup, find_inactive_node(read_report(outcome), name=name)))
 
 
 def read_backup_word(outcome: RunOutcome) -> BackupWord | None:

@@ -68,11 +68,20 @@ class StatusView:
     backups: tuple[BackupRecord, ...] = ()
     drift_checks: Mapping[UUID, DriftCheckRecord] = field(default_factory=dict)
     """The last check of each source environment."""
+    paths: Mapping[UUID, frozenset[str]] = field(default_factory=dict)
+    """Where the records of environments and sites were found."""
+    damaged: Mapping[UUID, str] = field(default_factory=dict)
+    """Jobs whose record cannot be read although they have not ended, with their site's folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Everything a plan is made from. `outcomes` maps a job to its steps' outcomes at its present epoch."""
+    """Everything a plan is made from.
+
+    `outcomes` maps a job to its steps' outcomes at its present epoch; a running job of this worker that is not in
+    it is one that this process did not claim and whose runs nobody knows. `claims` holds the fleet at each commit
+    that a running job's claim saw, `spent` the highest epoch of a queued job that runs are known of.
+    """
 
     fleet: FleetView
     status: StatusView
@@ -80,3 +89,5 @@ class World:
     now: datetime
     worker: str
     max_jobs: int
+    claims: Mapping[str, FleetView] = field(default_factory=dict)
+    spent: Mapping[UUID, int] = field(default_factory=dict)

@@ -1,0 +1,47 @@
+"""What each kind of intent comes to: its steps, and the gates that are asked before it starts."""
+
+from __future__ import annotations
+
+from reconciler.core.flow import Flow, JobView
+from reconciler.core.gate import find_inactive, find_unmet_at_request, find_unmet_rollback, present
+from reconciler.core.promotion import make_promotion_flow
+from reconciler.core.upkeep import (
+    make_backup_flow,
+    make_drift_check_flow,
+    make_refresh_flow,
+    make_rollback_flow,
+)
+from schemas.intent import Backup, DriftCheck, Promotion, Refresh, Rollback
+from schemas.status import Blocked
+
+
+def make_flow(view: JobView) -> Flow:
+    """Return the flow of a job by its intent's kind."""
+    match view.intent:
+        case Promotion():
+            return make_promotion_flow(view, view.intent)
+        case DriftCheck():
+            return make_drift_check_flow(view, view.intent)
+        case Backup():
+            return make_backup_flow(view, view.intent)
+        case Refresh():
+            return make_refresh_flow(view, view.intent)
+        case Rollback():
+            return make_rollback_flow(view, view.intent)
+        case _:
+            raise ValueError(f"an intent of kind {view.intent.kind} is never admitted")
+
+
+def find_unmet(view: JobView) -> tuple[Blocked, ...]:
+    """Find the gates that are shut before a job is started, as far as git can tell."""
+    match view.intent:
+        case Promotion():
+            takes_backup = view.intent.spec.backup == "create"
+            return find_unmet_at_request(view.parties, view.world, takes_backup=takes_backup)
+        case Rollback():
+            return find_unmet_rollback(view.parties, view.world)
+        case Refresh():
+            record = view.world.status.environments.get(view.parties.environment.metadata.id)
+            return tuple(present(find_inactive([record] if record else [])))
+        case _:
+            return ()
