@@ -15,10 +15,18 @@ from tests.e2e.world import World, make_world
 
 
 @pytest.fixture(scope="module", params=["local", "ssh"])
-def world(request: pytest.FixtureRequest, stack: Stack, session_folder: Path) -> Iterator[World]:
+def connection(request: pytest.FixtureRequest) -> str:
+    """How the node is reached."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def world(
+    request: pytest.FixtureRequest, connection: str, stack: Stack, session_folder: Path
+) -> Iterator[World]:
     """Two real sites, reached locally or over SSH."""
-    name = f"{request.module.__name__.rsplit('.', 1)[-1]}_{request.param}"
-    sshd: Sshd | None = request.getfixturevalue("sshd") if request.param == "ssh" else None
+    name = f"{request.module.__name__.rsplit('.', 1)[-1]}_{connection}"
+    sshd: Sshd | None = request.getfixturevalue("sshd") if connection == "ssh" else None
     production, staging = create_site(stack, f"p_{name}"[:40]), create_empty_site(stack, f"s_{name}"[:40])
     seed_content(production, posts=40, comments=60, uploads=6)
     production.fetch("/")  # the first visit makes WordPress write its widgets' options

@@ -22,6 +22,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-kill")]
 PATIENCE = 120
 
 
+@pytest.fixture(scope="module", params=["local"])
+def connection(request: pytest.FixtureRequest) -> str:
+    """Locally alone: what a killed controller leaves on its own side is the same over SSH."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _copied(world: World) -> None:
     assert world.refresh("full").status is JobStatus.SUCCEEDED
@@ -78,13 +84,10 @@ def find_processes_of(folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("step", "delay"),
     [
-        pytest.param("check-1", 0.0, id="as the check starts"),
-        pytest.param("check-1", 2.0, id="during the check"),
-        pytest.param("stage", 0.0, id="as staging starts"),
-        pytest.param("stage", 2.5, id="during staging"),
+        pytest.param("check-1", 1.5, id="during the check"),
+        pytest.param("stage", 1.5, id="during staging"),
         pytest.param("cut_over", 0.0, id="as the cut-over starts"),
-        pytest.param("cut_over", 1.5, id="during the cut-over"),
-        pytest.param("cut_over", 2.5, id="late in the cut-over"),
+        pytest.param("cut_over", 2.0, id="during the cut-over"),
     ],
 )
 def test_a_killed_daemons_promotion_ends_in_a_true_state(world: World, step: str, delay: float) -> None:
