@@ -12,9 +12,10 @@ from typing import Final
 from uuid import UUID, uuid5
 
 from reconciler.core import environment as life
-from reconciler.core.flow import DISCARD, PROBE, Flow, JobView
+from reconciler.core.flow import Flow, JobView
+from reconciler.core.kind import make_flow
 from reconciler.core.party import Parties, find_parties
-from reconciler.core.planner import make_flow
+from reconciler.core.walk import DISCARD, PROBE
 from reconciler.core.world import FleetView, SiteView, StatusView, World
 from reconciler.docs.page import code, make_table
 from schemas.fleet import Environment, Fleet, Node, Site
@@ -110,7 +111,7 @@ def make_sample_flow(intent: Intent) -> Flow | None:
     job = JobRecord(id=SPACE, status=JobStatus.RUNNING, site="acme", epoch=1, created_at=NOW, updated_at=NOW)
     records = {env.metadata.id: make_record(env) for env in parties.environments}
     world = World(fleet, StatusView(None, environments=records), outcomes={}, now=NOW, worker="", max_jobs=1)
-    return make_flow(JobView(job, intent, parties, world))
+    return make_flow(JobView(job, intent, parties, world, parties))
 
 
 def make_record(environment: Environment) -> EnvironmentRecord:
