@@ -11,6 +11,7 @@ from pathlib import Path
 from reconciler.daemon import Daemon, SystemClock, open_repo
 from reconciler.demo.evidence import count_traces, take_evidence
 from reconciler.demo.fleet import make_fleet_repo
+from reconciler.ports import Branch, CommitMessage
 from reconciler.service import Service
 from reconciler.settings import Settings
 from reconciler.stack.site import Site
@@ -57,6 +58,17 @@ class World:
     def run_daemon(self) -> None:
         """Run a daemon until nothing is left to do."""
         Daemon(self.settings).run_once()
+
+    def withdraw(self, job: JobRecord) -> None:
+        """Delete a queued job's intent and let the daemon see it."""
+        tip = self.service.repo.fetch()
+        self.service.repo.push_changes(
+            Branch.INTENTS,
+            expected=tip.intents,
+            changes={str(job.intent_path): None},
+            message=CommitMessage(f"Withdraw {job.intent_name}"),
+        )
+        self.run_daemon()
 
     def refresh(self, scope: str = "protected") -> JobRecord:
         """Refresh staging."""
