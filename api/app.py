@@ -2,28 +2,154 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
-from api.dependencies import Context
+import pygit2
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from pygit2.enums import ObjectType
+
+from api.caller import Reception
+from api.contract import BASE, make_contract, make_places
+from api.desk import Bell, Desk
+from api.door import Door, Limits
 from api.errors import install_error_handlers
-from api.routes import reading, requesting, session
+from api.metrics import Meter
+from api.routes import events, operating, reading, requesting, session, settling
 from api.sessions import Sessions
+from api.tokens import TokenFile
+from reconciler.adapters.git_local import is_ours_alone
+from reconciler.adapters.git_ref import open_repository
+from reconciler.adapters.git_repo import GitFleetRepo
+from reconciler.adapters.run_folder import RunFolder
 from reconciler.daemon import SystemClock, open_repo
+from reconciler.outbox import Outbox
+from reconciler.ports import RunEvent
 from reconciler.service import Service
 from reconciler.settings import Settings
+from schemas.status import JobRecord
+
+TREE_CACHE = 4 * 1024 * 1024
+"""libgit2 parses a tree of more than 4 KiB anew each time unless told to keep it: 1 s of 2 for 500 sites."""
 
 
-def make_app(settings: Settings) -> FastAPI:
-    """Make the facade over the fleet repo that the settings name. Raises `RepoUnusable` or `SettingsInvalid`."""
-    service = Service(open_repo(settings, purpose="facade"), SystemClock())
-    app = FastAPI(title="Pressluft", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
-    app.state.context = Context(service, Sessions(settings.admin_password_hash))
+def do_nothing() -> None:
+    """Wake nobody: the facade runs alone."""
+
+
+@dataclass
+class Facade:
+    """An app and what has to be stopped with it."""
+
+    app: Door
+    desk: Desk
+    repos: tuple[GitFleetRepo, GitFleetRepo]
+
+    @property
+    def bell(self) -> Bell:
+        """Rings when the repo moved; stopped first, so that streams end."""
+        return self.desk.bell
+
+
+def make_facade(
+    settings: Settings, *, limits: Limits | None = None, on_hook: Callable[[], None] = do_nothing
+) -> Facade:
+    """Make the facade over the fleet repo that the settings name. Raises `RepoUnusable` or `SettingsInvalid`.
+
+    `on_hook` is called when a git server says that something was pushed.
+    """
+    pygit2.settings.cache_object_limit(ObjectType.TREE, TREE_CACHE)
+    reader, writer = open_repo(settings, purpose="facade"), open_repo(settings, purpose="facade")
+    clock, bell = SystemClock(), Bell()
+    service = Service(reader, clock, outlet=writer, fetches_on_read=is_worked_on_in_place(settings.repo))
+    desk = Desk(
+        service=service,
+        outbox=Outbox(service, on_look=bell.ring, interval=settings.poll_seconds),
+        bell=bell,
+        reception=Reception(
+            Sessions(settings.admin_password_hash), TokenFile(settings.token_file), now=clock.now
+        ),
+        limits=limits or Limits(),
+        meter=Meter(),
+        progress=make_progress(settings.state_dir / "runs"),
+        webhook_secret=make_secret_reader(settings.webhook_secret),
+        on_hook=on_hook,
+    )
+    app = make_routes(desk, lifespan_of=(reader, writer), interval=settings.poll_seconds)
+    door = Door(app, make_places(make_contract(app)), desk.reception, desk.limits, desk.meter)
+    return Facade(door, desk, (reader, writer))
+
+
+def is_worked_on_in_place(location: str) -> bool:
+    """Whether looking at the tip costs next to nothing: the repo is a folder of ours on this machine."""
+    path = Path(location).expanduser()
+    return path.exists() and is_ours_alone(open_repository(str(path)))
+
+
+def make_routes(
+    desk: Desk | None, *, lifespan_of: tuple[GitFleetRepo, GitFleetRepo] | None = None, interval: float = 5
+) -> FastAPI:
+    """Make the app with all routes. Without a desk it only serves to write the contract."""
+
+    @asynccontextmanager
+    async def live(_: FastAPI) -> AsyncIterator[None]:
+        if desk is None or lifespan_of is None:
+            yield
+            return
+        desk.bell.bind()
+        desk.outbox.start()
+        with lifespan_of[1].make_watcher(desk.outbox.look_soon, interval=interval):
+            yield
+        desk.outbox.stop()
+        for repo in lifespan_of:
+            repo.close()
+
+    app = FastAPI(
+        lifespan=live,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=name_operation,
+    )
+    app.state.desk = desk
     install_error_handlers(app)
-    for router in (session.router, reading.router, requesting.router):
-        app.include_router(router, prefix="/api")
-
-    @app.get("/healthz", include_in_schema=False)
-    def report_health() -> dict[str, str]:
-        return {"status": "ok"}
-
+    for router in (session.router, reading.router, requesting.router, settling.router, events.router):
+        app.include_router(router, prefix=BASE)
+    app.include_router(operating.router)
     return app
+
+
+def name_operation(route: APIRoute) -> str:
+    """Name an operation after its function."""
+    return route.name
+
+
+def make_progress(run_root: Path) -> Callable[[JobRecord], tuple[RunEvent, ...]]:
+    """Read the progress of runs of a daemon on this very machine, whose files these are."""
+
+    def find_progress(job: JobRecord) -> tuple[RunEvent, ...]:
+        try:
+            folders = sorted(
+                run_root.glob(f"{job.id}.{job.epoch}.*"), key=lambda path: path.stat().st_ctime_ns
+            )
+            return tuple(event for path in folders for event in RunFolder(path).read_events(after=0))
+        except OSError:
+            return ()  # no daemon of this machine runs it, or it ended just now
+
+    return find_progress
+
+
+def make_secret_reader(path: Path | None) -> Callable[[], bytes | None]:
+    """Read a secret each time it is needed, so that it can be changed."""
+
+    def read_secret() -> bytes | None:
+        try:
+            return path.read_bytes().strip() or None if path is not None else None
+        except OSError:
+            return None
+
+    return read_secret

@@ -1,11 +1,12 @@
-"""From documents and records to what the contract shows."""
+"""From documents and records to what the contract shows. The values were validated when they were read."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
-from reconciler.service import EnvironmentEntry, SiteEntry, Snapshot
+from reconciler.service import EnvironmentEntry, SiteEntry, Totals
 from schemas.api import BackupView, DriftCheckView, EnvironmentView, JobView, SiteView
+from schemas.api import Totals as TotalsView
 from schemas.state import DriftStatus, EnvironmentStatus, ResourceKind
 from schemas.status import BackupRecord, DriftCheckRecord, JobRecord
 
@@ -28,21 +29,19 @@ def show_site(entry: SiteEntry) -> SiteView:
     )
 
 
-def show_environment(entry: EnvironmentEntry, snapshot: Snapshot) -> EnvironmentView:
+def show_environment(entry: EnvironmentEntry) -> EnvironmentView:
     """Show an environment; one no reconciler has met yet is `active` and has no times."""
     document, record = entry.environment, entry.record
     spec = document.spec
-    site_id = entry.site.document.metadata.id if entry.site.document else UUID(int=0)
-    node = snapshot.fleet.nodes.get(spec.node)
     source = entry.site.environments.get(spec.source or "")
     return EnvironmentView(
         id=document.metadata.id,
-        site_id=site_id,
+        site_id=entry.site.document.metadata.id if entry.site.document else UUID(int=0),
         name=document.metadata.name,
         slug=document.metadata.name,
         environment_type=spec.type,
         status=record.status if record else EnvironmentStatus.ACTIVE,
-        node_id=node.metadata.id if node else None,
+        node_id=entry.node_id,
         source_environment_id=source.metadata.id if source else None,
         promotion_preset=spec.promotion_preset,
         preview_url=spec.url,
@@ -61,24 +60,32 @@ def show_environment(entry: EnvironmentEntry, snapshot: Snapshot) -> Environment
 
 def show_job(job: JobRecord) -> JobView:
     """Show a job."""
-    return JobView.model_validate({name: getattr(job, name) for name in JobView.model_fields})
+    return JobView.model_construct(**{name: getattr(job, name) for name in JobView.model_fields})
 
 
 def show_backup(backup: BackupRecord) -> BackupView:
     """Show a backup."""
-    return BackupView.model_validate({name: getattr(backup, name) for name in BackupView.model_fields})
+    return BackupView.model_construct(**{name: getattr(backup, name) for name in BackupView.model_fields})
 
 
 def show_drift_check(check: DriftCheckRecord) -> DriftCheckView:
     """Show a drift check, tables and files apart."""
-    tables = [item for item in check.resources if item.kind is ResourceKind.TABLE]
     return DriftCheckView(
         id=check.id,
         environment_id=check.source_environment_id,
         promotion_preset=check.promotion_preset,
         status=check.status,
-        db_checksums=tables,
-        file_checksums=[item for item in check.resources if item not in tables],
-        merge=check.merge,
+        db_checksums=[item for item in check.resources if item.kind is ResourceKind.TABLE],
+        file_checksums=[item for item in check.resources if item.kind is not ResourceKind.TABLE],
         checked_at=check.checked_at,
+    )
+
+
+def show_totals(totals: Totals) -> TotalsView:
+    """Show how much there is."""
+    return TotalsView(
+        jobs_running=totals.jobs_running,
+        jobs_queued=totals.jobs_queued,
+        nodes_active=totals.nodes,
+        sites_total=totals.sites,
     )

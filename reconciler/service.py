@@ -6,56 +6,47 @@ write is a commit that is durable when the call returns.
 
 from __future__ import annotations
 
-import re
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
-from uuid import UUID, uuid4
+from itertools import islice
+from uuid import UUID
 
-from reconciler.core.admission import admit, find_job_id
-from reconciler.core.gate import find_last_check, find_unchecked, find_unmet_at_request, present
-from reconciler.core.party import Misfit, Parties, Unsettled, find_parties
-from reconciler.core.record import find_protection, require
-from reconciler.core.world import FleetView, SiteView, StatusView, World
-from reconciler.errors import PressluftError, TipMoved, Transient
-from reconciler.observe import Observer
-from reconciler.ports import Branch, Clock, CommitMessage, FleetRepo, LogEntry, Tip
-from schemas.document import dump
-from schemas.fleet import Environment
-from schemas.intent import JOB_TYPES, Intent, Promotion, make_job_id
-from schemas.state import JobStatus, JobType
-from schemas.status import (
-    BackupRecord,
-    Blocked,
-    DriftCheckRecord,
-    EnvironmentRecord,
-    JobRecord,
-    SiteRecord,
+from reconciler.core.party import Parties, find_parties
+from reconciler.core.world import SiteView
+from reconciler.errors import PressluftError
+from reconciler.index import Index, JobFilter, Placed, Position
+from reconciler.ports import Branch, Clock, FleetRepo, LogEntry, Tip
+from reconciler.request import (
+    Conflict,
+    GateUnmet,
+    NotFound,
+    Refused,
+    Request,
+    find_unmet,
+    make_intent_name,
+    write_all,
 )
+from schemas.fleet import Environment
+from schemas.intent import Intent, Promotion
+from schemas.state import JobStatus
+from schemas.status import BackupRecord, Blocked, DriftCheckRecord, EnvironmentRecord, JobRecord, SiteRecord
 
-MOST_TRIES = 50
-TARGETING = frozenset({JobType.ENV_PROMOTE, JobType.ENV_RESTORE, JobType.RELEASE_ROLLBACK})
-"""Job types of which only one may be open for a target (spec.md §8: `conflict`)."""
+__all__ = [
+    "Conflict",
+    "EnvironmentEntry",
+    "GateUnmet",
+    "JobFilter",
+    "NotFound",
+    "Refused",
+    "Request",
+    "Service",
+    "SiteEntry",
+    "make_intent_name",
+]
 
-
-class NotFound(PressluftError):
-    """There is no such site, environment, job or record."""
-
-
-class Refused(PressluftError):
-    """The intent does not fit the fleet; the message says why by name."""
-
-
-class GateUnmet(PressluftError):
-    """Gates are shut; `reasons` lists every one with what to do next."""
-
-    def __init__(self, reasons: Sequence[Blocked]) -> None:
-        super().__init__(reasons[0].detail)
-        self.reasons = tuple(reasons)
-
-
-class Conflict(PressluftError):
-    """Another job on the same target is open."""
+ALL_JOBS = JobFilter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,246 +64,210 @@ class EnvironmentEntry:
     site: SiteView
     environment: Environment
     record: EnvironmentRecord | None
+    node_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The whole fleet as one look saw it."""
+class Totals:
+    """How much there is, over some sites or all."""
 
-    tip: Tip
-    fleet: FleetView
-    status: StatusView
+    jobs_running: int
+    jobs_queued: int
+    nodes: int
+    sites: int
 
 
 @dataclass
 class Service:
-    """Reads and writes one fleet repo. One thread at a time, as its repo."""
+    """Reads and writes one fleet repo. Reads may come from any thread; writes come from one.
+
+    `outlet` is what that one thread writes through, where it is not the thread that reads. `fetches_on_read`
+    says that looking at the tip costs next to nothing, so that every read is of this very moment; where it costs
+    an exchange with a remote, somebody calls `refresh` when the remote may have moved.
+    """
 
     repo: FleetRepo
     clock: Clock
-    observer: Observer = field(init=False)
+    outlet: FleetRepo | None = None
+    fetches_on_read: bool = True
+    _index: Index = field(init=False)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
-        self.observer = Observer(self.repo)
+        self._index = Index(self.repo)
 
-    def look(self) -> Snapshot:
-        """Look at the fleet now. Raises `Transient`, `RepoUnusable`, or `NotFound` for an empty repo."""
-        tip = self.repo.fetch()
-        if tip.intents is None:
-            raise NotFound("the fleet repo has no commits yet: `pressluft init DIR` makes a first one")
-        return Snapshot(tip, self.observer.read_fleet(tip.intents), self.observer.read_status(tip.status))
+    @contextmanager
+    def reading(self) -> Iterator[Index]:
+        """Hold the index still for one reader. Raises `Transient` or `RepoUnusable`."""
+        with self._lock:
+            if self.fetches_on_read:
+                self._index.update(self.repo.fetch(), now=self.clock.now())
+            yield self._index
 
-    def list_sites(self) -> Sequence[SiteEntry]:
-        """List the sites that have a valid `site.yaml`, by name."""
-        snapshot = self.look()
-        return [
-            SiteEntry(view, snapshot.status.sites.get(view.document.metadata.id))
-            for view in snapshot.fleet.sites.values()
-            if view.document is not None
-        ]
+    def refresh(self) -> bool:
+        """Look at the repo now; returns whether anything moved. For the one thread that writes."""
+        if self.fetches_on_read:
+            with self._lock:
+                return self._index.update(self.repo.fetch(), now=self.clock.now())
+        tip = self.writing.fetch()
+        with self._lock:
+            return self._index.update(tip, now=self.clock.now())
+
+    @property
+    def tip(self) -> Tip:
+        """Where the branches stood at the last look."""
+        return self._index.tip
+
+    @property
+    def writing(self) -> FleetRepo:
+        """The handle that writes go through."""
+        return self.outlet or self.repo
+
+    def warm_up(self, *, most: int) -> bool:
+        """Glance at a few jobs that nobody asked for yet; returns whether any are left."""
+        with self._lock:
+            return self._index.warm_up(most=most)
+
+    def list_sites(
+        self, *, names: frozenset[str] | None = None, after: str = "", limit: int | None = None
+    ) -> Sequence[SiteEntry]:
+        """List the sites that have a valid `site.yaml`, by name; `names` narrows them down."""
+        with self.reading() as index:
+            views = (
+                view
+                for name, view in sorted(index.documents.sites.items())
+                if view.document is not None and name > after and (names is None or name in names)
+            )
+            return [SiteEntry(view, index.read_site_record(view)) for view in islice(views, limit)]
+
+    def find_site(self, site_id: UUID) -> SiteEntry:
+        """Find a site by id. Raises `NotFound`."""
+        with self.reading() as index:
+            for view in index.documents.sites.values():
+                if view.document is not None and view.document.metadata.id == site_id:
+                    return SiteEntry(view, index.read_site_record(view))
+        raise NotFound(f"there is no site {site_id}")
 
     def list_environments(self, site_id: UUID | None = None) -> Sequence[EnvironmentEntry]:
         """List the environments of one site, or of all."""
-        return list(iterate_environments(self.look(), site_id))
+        with self.reading() as index:
+            return [
+                make_entry(index, Placed(view, environment))
+                for view in index.documents.sites.values()
+                if site_id is None or (view.document is not None and view.document.metadata.id == site_id)
+                for environment in view.environments.values()
+            ]
 
     def find_environment(self, environment_id: UUID) -> EnvironmentEntry:
         """Find an environment by id. Raises `NotFound`."""
-        for entry in self.list_environments():
-            if entry.environment.metadata.id == environment_id:
-                return entry
-        raise NotFound(f"there is no environment {environment_id}")
+        with self.reading() as index:
+            placed = index.environments.get(environment_id)
+            if placed is None or placed.site.document is None:
+                raise NotFound(f"there is no environment {environment_id}")
+            return make_entry(index, placed)
 
     def find_named(self, site: str, environment: str) -> EnvironmentEntry:
         """Find an environment by its site's and its own name. Raises `NotFound` that lists what there is."""
-        view = self.look().fleet.sites.get(site)
-        if view is None:
-            known = ", ".join(sorted(self.look().fleet.sites)) or "none"
-            raise NotFound(f"there is no site {site!r} (there are: {known})")
-        for entry in self.list_environments():
-            if entry.site.name == site and entry.environment.metadata.name == environment:
-                return entry
-        known = ", ".join(sorted(view.environments)) or "none"
-        raise NotFound(f"site {site!r} has no environment {environment!r} (it has: {known})")
+        with self.reading() as index:
+            view = index.documents.sites.get(site)
+            if view is None:
+                known = ", ".join(sorted(index.documents.sites)) or "none"
+                raise NotFound(f"there is no site {site!r} (there are: {known})")
+            found = view.environments.get(environment)
+            if found is None:
+                known = ", ".join(sorted(view.environments)) or "none"
+                raise NotFound(f"site {site!r} has no environment {environment!r} (it has: {known})")
+            return make_entry(index, Placed(view, found))
 
     def list_jobs(
-        self, *, site_id: UUID | None = None, environment_id: UUID | None = None
+        self, wanted: JobFilter = ALL_JOBS, *, after: Position | None = None, limit: int | None = None
     ) -> Sequence[JobRecord]:
-        """List all jobs, newest first, with those whose intent is committed but not yet seen by a reconciler."""
-        snapshot = self.look()
-        jobs = [*self._read_all_jobs(snapshot), *list_pending(snapshot, now=self.clock.now())]
-        wanted = [
-            job
-            for job in jobs
-            if (site_id is None or job.site_id == site_id)
-            and (environment_id is None or environment_id in {job.environment_id, job.source_environment_id})
-        ]
-        return sorted(wanted, key=lambda job: (job.created_at, str(job.id)), reverse=True)
-
-    def _read_all_jobs(self, snapshot: Snapshot) -> Iterator[JobRecord]:
-        sites = {*snapshot.fleet.sites, *(job.site for job in snapshot.status.jobs.values())}
-        sites |= set(snapshot.status.ended_by_site)
-        for site in sorted(sites):
-            yield from self.observer.read_jobs(snapshot.tip.status, site)
+        """List jobs, newest first, with those whose intent is committed but not yet seen by a reconciler."""
+        with self.reading() as index:
+            return list(islice(index.list_jobs(wanted, after=after), limit))
 
     def find_job(self, job_id: UUID) -> JobRecord:
         """Find a job by id. Raises `NotFound`."""
-        for job in self.list_jobs():
-            if job.id == job_id:
-                return job
-        raise NotFound(f"there is no job {job_id}")
+        with self.reading() as index:
+            job = index.read_job(job_id)
+        if job is None:
+            raise NotFound(f"there is no job {job_id}")
+        return job
 
     def list_backups(self, environment_id: UUID) -> Sequence[BackupRecord]:
-        """List an environment's backups, newest first."""
-        found = [item for item in self.look().status.backups if item.environment_id == environment_id]
-        return sorted(found, key=lambda item: item.created_at, reverse=True)
+        """List an environment's backups, newest first. Raises `NotFound`."""
+        entry = self.find_environment(environment_id)
+        with self.reading() as index:
+            found = [
+                item for item in index.list_backups(entry.site.name) if item.environment_id == environment_id
+            ]
+        return sorted(found, key=lambda item: (item.created_at, item.id), reverse=True)
 
     def list_drift_checks(self, environment_id: UUID) -> Sequence[DriftCheckRecord]:
-        """List the drift checks with this environment as source, newest first."""
+        """List the drift checks with this environment as source, newest first. Raises `NotFound`."""
         entry = self.find_environment(environment_id)
-        tip = self.look().tip
-        found = [
-            check
-            for check in self.observer.read_drift_checks(tip.status, entry.site.name)
-            if check.source_environment_id == environment_id
-        ]
-        return sorted(found, key=lambda check: check.checked_at, reverse=True)
+        with self.reading() as index:
+            found = [
+                check
+                for check in index.list_drift_checks(entry.site.name)
+                if check.source_environment_id == environment_id
+            ]
+        return sorted(found, key=lambda check: (check.checked_at, check.id), reverse=True)
 
     def find_drift_check(self, check_id: UUID) -> DriftCheckRecord:
         """Find a drift check by id. Raises `NotFound`."""
-        snapshot = self.look()
-        for site in snapshot.fleet.sites:
-            for check in self.observer.read_drift_checks(snapshot.tip.status, site):
-                if check.id == check_id:
-                    return check
-        raise NotFound(f"there is no drift check {check_id}")
+        with self.reading() as index:
+            check = index.read_drift_check(check_id)
+        if check is None:
+            raise NotFound(f"there is no drift check {check_id}")
+        return check
 
     def read_history(
         self, site: str, *, environment: str | None = None, limit: int = 50
     ) -> Sequence[LogEntry]:
         """Read what happened to a site or environment, newest first, from the log of the status branch."""
-        self.look()
         path = f"status/{site}/environments/{environment}.yaml" if environment else f"status/{site}"
-        return self.repo.read_log(Branch.STATUS, path=path, limit=limit)
+        with self.reading():
+            return self.repo.read_log(Branch.STATUS, path=path, limit=limit)
+
+    def count(self, sites: frozenset[str] | None = None) -> Totals:
+        """Count what is there and what goes on; `sites` narrows it down."""
+        with self.reading() as index:
+            jobs = index.count_jobs(sites)
+            views = [view for name, view in index.documents.sites.items() if sites is None or name in sites]
+            used = {env.spec.node for view in views for env in view.environments.values()}
+            return Totals(
+                jobs_running=jobs[JobStatus.RUNNING],
+                jobs_queued=jobs[JobStatus.QUEUED],
+                nodes=len(used & index.documents.nodes.keys()),
+                sites=sum(view.document is not None for view in views),
+            )
 
     def find_unmet(self, site: str, promotion: Promotion) -> tuple[Blocked, ...]:
         """Find the gates that shut out a promotion asked for now; a drift check on record is demanded (§4)."""
-        snapshot = self.look()
-        parties = find_parties(promotion, site=site, view=snapshot.fleet)
-        if not isinstance(parties, Parties):
-            raise Refused(parties.message)
-        world = make_world(snapshot, now=self.clock.now())
-        source = require(parties.source)
-        unchecked = find_unchecked(
-            find_last_check(world, source.metadata.id),
-            copy=source.metadata.name,
-            protection_digest=find_protection(parties).digest(),
-            now=world.now,
-            max_age=world.fleet.fleet.spec.drift_check_max_age,
-        )
-        takes_backup = promotion.spec.backup == "create"
-        return (*present(unchecked), *find_unmet_at_request(parties, world, takes_backup=takes_backup))
-
-    def promote(self, site: str, promotion: Promotion) -> UUID:
-        """Write a promotion if its gates are open now; the job judges them again, live.
-
-        Raises `GateUnmet` with every reason, `Conflict`, or `Refused`.
-        """
-        if promotion.spec.wait is None:
-            unmet = self.find_unmet(site, promotion)
-            if unmet:
-                raise GateUnmet(unmet)
-        return self.request(site, promotion)
+        with self.reading() as index:
+            parties = find_parties(promotion, site=site, view=index.fleet)
+            if not isinstance(parties, Parties):
+                raise Refused(parties.message)
+            return find_unmet(index, parties, promotion, now=self.clock.now())
 
     def request(self, site: str, intent: Intent) -> UUID:
         """Commit an intent and return its job's id; the commit is durable when this returns.
 
         Raises `Refused`, `NotFound`, `Conflict`, or `Transient` after bounded tries.
         """
-        for _ in range(MOST_TRIES):
-            snapshot = self.look()
-            check_request(snapshot, site, intent, now=self.clock.now())
-            try:
-                self._push(snapshot, site, intent)
-            except TipMoved:
-                continue
-            return self._find_request_id(snapshot, site, intent)
-        raise Transient("the fleet repo is too busy: no room for one commit", retry_after=1)
+        (answer,) = self.write([Request(site, intent)])
+        if isinstance(answer, PressluftError):
+            raise answer
+        return answer
 
-    def _push(self, snapshot: Snapshot, site: str, intent: Intent) -> None:
-        subject = f"request {make_words(intent)}: {site} {describe_request(intent)}"
-        trailers = [("Pressluft-Job", str(self._find_request_id(snapshot, site, intent)))]
-        if intent.spec.actor:
-            trailers.append(("Pressluft-Actor", intent.spec.actor))
-        self.repo.push_changes(
-            Branch.INTENTS,
-            expected=snapshot.tip.intents,
-            changes={f"intents/{site}/{intent.metadata.name}.yaml": dump(intent)},
-            message=CommitMessage(subject, intent.spec.reason or "", tuple(trailers)),
-            author=intent.spec.actor,
-        )
-
-    @staticmethod
-    def _find_request_id(snapshot: Snapshot, site: str, intent: Intent) -> UUID:
-        document = snapshot.fleet.sites[site].document
-        if document is None:
-            raise Refused(f"sites/{site}/site.yaml is broken")
-        return make_job_id(document.metadata.id, intent)
+    def write(self, requests: Sequence[Request]) -> Sequence[UUID | PressluftError]:
+        """Commit the intents of one actor, all at once; says of each which job it is or why it was refused."""
+        return write_all(self, requests)
 
 
-def make_intent_name(intent_kind: str, *, now: datetime) -> str:
-    """Make a fresh name for an intent's file: `promotion-20261122-113000-3f9a`."""
-    word = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", intent_kind).lower()
-    return f"{word}-{now:%Y%m%d-%H%M%S}-{uuid4().hex[:4]}"
-
-
-def make_words(intent: Intent) -> str:
-    """Say an intent's kind in plain words: `drift check`."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", intent.kind).lower()
-
-
-def describe_request(intent: Intent) -> str:
-    """Say which environments an intent is about."""
-    if isinstance(intent, Promotion):
-        return f"{intent.spec.source} -> {intent.spec.target}"
-    return str(getattr(intent.spec, "environment", "") or "")
-
-
-def check_request(snapshot: Snapshot, site: str, intent: Intent, *, now: datetime) -> None:
-    """Refuse an intent that could only fail, before it is written."""
-    parties = find_parties(intent, site=site, view=snapshot.fleet)
-    if isinstance(parties, Misfit | Unsettled):
-        raise Refused(parties.message)
-    path = f"intents/{site}/{intent.metadata.name}.yaml"
-    if any(file.path == path for file in snapshot.fleet.intents):
-        raise Conflict(f"{path} exists already: choose another name")
-    target = parties.environment.metadata.id
-    for job in [*snapshot.status.jobs.values(), *list_pending(snapshot, now=now)]:
-        if JOB_TYPES[intent.kind] in TARGETING and job.job_type in TARGETING and job.environment_id == target:
-            raise Conflict(f"job {job.id} ({job.job_type}, {job.status}) is already open for this target")
-
-
-def list_pending(snapshot: Snapshot, *, now: datetime) -> Iterator[JobRecord]:
-    """List as queued the jobs whose intents are committed but that no reconciler has recorded yet."""
-    known = set(snapshot.status.jobs) | snapshot.status.ended
-    for file in snapshot.fleet.intents:
-        job_id = find_job_id(file, snapshot.fleet)
-        if job_id not in known:
-            job = admit(file, job_id, view=snapshot.fleet, now=now)
-            if job.status is JobStatus.QUEUED:
-                yield job
-
-
-def iterate_environments(snapshot: Snapshot, site_id: UUID | None) -> Iterator[EnvironmentEntry]:
-    """Iterate over the environments of one site, or of all."""
-    for site in snapshot.fleet.sites.values():
-        if site_id is not None and (site.document is None or site.document.metadata.id != site_id):
-            continue
-        for environment in site.environments.values():
-            yield EnvironmentEntry(
-                site, environment, snapshot.status.environments.get(environment.metadata.id)
-            )
-
-
-def make_world(snapshot: Snapshot, *, now: datetime) -> World:
-    """Make the world that gates are judged in when nothing runs here."""
-    return World(snapshot.fleet, snapshot.status, outcomes={}, now=now, worker="", max_jobs=0)
+def make_entry(index: Index, placed: Placed) -> EnvironmentEntry:
+    """Put an environment together with its record and its node's id."""
+    node = index.documents.nodes.get(placed.environment.spec.node)
+    record = index.read_environment_record(placed)
+    return EnvironmentEntry(placed.site, placed.environment, record, node.metadata.id if node else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -51,10 +52,23 @@ class Settings(BaseSettings):
     """How often tips are compared even if nothing woke the daemon."""
     admin_password_hash: Path | None = None
     """File with the argon2 hash of the facade's admin password."""
+    api_tokens: Path | None = None
+    """File with the hashes of the facade's bearer tokens; in `state_dir` if absent."""
+    webhook_secret: Path | None = None
+    """File with the secret that git servers sign `POST /hooks/git` with."""
     host: str = "127.0.0.1"
     """Address of the facade."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8420
     """Port of the facade."""
+    root_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = ""
+    """The prefix under which a proxy shows the facade, such as `/pressluft`."""
+    trusted_proxies: str = ""
+    """Addresses and networks, with commas, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
+
+    @property
+    def token_file(self) -> Path:
+        """Where `pressluft token` keeps the hashes of bearer tokens."""
+        return self.api_tokens or self.state_dir / "api-tokens.json"
 
     @classmethod
     def settings_customise_sources(  # noqa: PLR0917 - the signature is pydantic's
@@ -69,8 +83,8 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
-def load_settings(config: Path | None = None) -> Settings:
-    """Read the settings; `config` is a TOML file whose keys are the fields above.
+def load_settings(config: Path | None = None, *, given: Mapping[str, object] | None = None) -> Settings:
+    """Read the settings; `config` is a TOML file whose keys are the fields above, `given` wins over all.
 
     Raises pydantic's `ValidationError`, which names the setting.
     """
@@ -78,7 +92,8 @@ def load_settings(config: Path | None = None) -> Settings:
     class FromFile(Settings):
         model_config = SettingsConfigDict(toml_file=config)
 
-    return FromFile() if config else Settings()
+    source: type[Settings] = FromFile if config else Settings
+    return source(**dict(given or {}))  # type: ignore[arg-type] # pydantic validates what is given
 
 
 def find_bundled(name: str) -> Path:

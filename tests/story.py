@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
@@ -157,22 +157,39 @@ class Node:
 class Story:
     """A reconciler over fakes, driven step by step."""
 
-    def __init__(self, policy: str = "{}") -> None:
+    def __init__(
+        self,
+        policy: str = "{}",
+        *,
+        repo: FakeFleetRepo | None = None,
+        make_node: Callable[[FakeClock], Node] | None = None,
+    ) -> None:
         self.clock = FakeClock()
-        self.node = Node(self.clock)
-        self.repo = FakeFleetRepo()
-        self.runner = FakePlaybookRunner(now=self.clock.now)
-        for step in STEPS:
-            self.runner.answer(step, self.node.answer)
+        self.node = (make_node or Node)(self.clock)
+        self.repo = repo or FakeFleetRepo()
+        self.runner = self.make_runner()
         self.commit(make_fleet_files(policy))
         self.reconciler = self.make_reconciler("worker-1")
         self.service = Service(self.repo, self.clock)
 
-    def make_reconciler(self, worker: str) -> Reconciler:
+    def make_runner(self) -> FakePlaybookRunner:
+        """Make a runner that knows of no run yet."""
+        runner = FakePlaybookRunner(now=self.clock.now)
+        for step in STEPS:
+            runner.answer(step, self.node.answer)
+        return runner
+
+    def restart(self, *, fresh_runner: bool = False) -> None:
+        """Start the daemon again, with or without the folder in which it keeps its runs."""
+        self.runner = self.make_runner() if fresh_runner else self.runner
+        self.reconciler = self.make_reconciler(self.reconciler.worker)
+
+    def make_reconciler(self, worker: str, *, on_step: Callable[[str], None] = lambda _: None) -> Reconciler:
         """Make another daemon on the same repo."""
         return Reconciler(
             repo=self.repo,
             runner=self.runner,
+            on_step=on_step,
             clock=self.clock,
             observer=Observer(self.repo),
             worker=worker,
@@ -216,7 +233,9 @@ class Story:
 
     def environment(self, env_id: UUID = PRODUCTION_ID) -> EnvironmentRecord:
         """Find an environment's record."""
-        return self.service.look().status.environments[env_id]
+        record = self.service.find_environment(env_id).record
+        assert record is not None
+        return record
 
     def steps(self, name: str) -> list[str]:
         """List the steps that were started for a job."""

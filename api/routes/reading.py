@@ -2,75 +2,190 @@
 
 from __future__ import annotations
 
-from uuid import UUID
+from http import HTTPStatus
+from typing import Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
+from pydantic import TypeAdapter
 
-from api.dependencies import Lent
-from api.views import show_backup, show_drift_check, show_environment, show_job, show_site
-from reconciler.service import NotFound
-from schemas.api import BackupView, DriftCheckView, EnvironmentView, JobView, SiteView
+from api.caller import Caller
+from api.desk import AtDesk, Desk, From
+from api.errors import Unacceptable
+from api.page import (
+    USUAL,
+    AfterName,
+    AfterTime,
+    Limit,
+    make_page,
+    read_cursor,
+    show,
+    write_cursor,
+)
+from api.views import (
+    show_backup,
+    show_drift_check,
+    show_environment,
+    show_job,
+    show_site,
+    show_totals,
+)
+from reconciler.service import EnvironmentEntry, JobFilter
+from schemas.api import BackupView, DriftCheckView, EnvironmentView, JobView, SiteView, Totals
+from schemas.model import Id
+from schemas.state import JobStatus, JobType
 
 router = APIRouter(tags=["reading"])
 
+SITES: Final = TypeAdapter(list[SiteView])
+ENVIRONMENTS: Final = TypeAdapter(list[EnvironmentView])
+BACKUPS: Final = TypeAdapter(list[BackupView])
+DRIFT_CHECKS: Final = TypeAdapter(list[DriftCheckView])
+JOBS: Final = TypeAdapter(list[JobView])
 
-@router.get("/sites")
-def list_sites(service: Lent) -> list[SiteView]:
-    """List all sites."""
-    return [show_site(entry) for entry in service.list_sites()]
+
+@router.get("/sites", response_model=list[SiteView])
+async def list_sites(  # noqa: PLR0917 - FastAPI passes arguments by name
+    request: Request, desk: AtDesk, caller: From, limit: Limit = USUAL, after: AfterName = None
+) -> Response:
+    """List the sites, by name."""
+    entries = await desk.read(
+        lambda service: service.list_sites(names=caller.sites, after=after or "", limit=limit + 1)
+    )
+    views = [show_site(entry) for entry in entries]
+    return make_page(request, views, SITES, limit=limit, cursor=lambda view: view.slug)
 
 
-@router.get("/sites/{site_id}")
-def read_site(site_id: UUID, service: Lent) -> SiteView:
+@router.get("/sites/{site_id}", response_model=SiteView)
+async def read_site(site_id: Id, desk: AtDesk, caller: From) -> Response:
     """Show one site."""
-    for view in list_sites(service):
-        if view.id == site_id:
-            return view
-    raise NotFound(f"there is no site {site_id}")
+    entry = await desk.read(lambda service: service.find_site(site_id))
+    caller.require_sight(entry.view.name, what=f"site {site_id}")
+    return show(show_site(entry))
 
 
-@router.get("/sites/{site_id}/environments")
-def list_environments(site_id: UUID, service: Lent) -> list[EnvironmentView]:
-    """List a site's environments."""
-    read_site(site_id, service)
-    snapshot = service.look()
-    return [show_environment(entry, snapshot) for entry in service.list_environments(site_id)]
+@router.get("/sites/{site_id}/environments", response_model=list[EnvironmentView])
+async def list_environments(  # noqa: PLR0917 - FastAPI passes arguments by name
+    request: Request,
+    site_id: Id,
+    desk: AtDesk,
+    caller: From,
+    limit: Limit = USUAL,
+    after: AfterName = None,
+) -> Response:
+    """List a site's environments, by name."""
+    await read_site(site_id, desk, caller)
+    entries = await desk.read(lambda service: service.list_environments(site_id))
+    views = sorted((show_environment(entry) for entry in entries), key=lambda view: view.slug)
+    found = [view for view in views if view.slug > (after or "")]
+    return make_page(request, found, ENVIRONMENTS, limit=limit, cursor=lambda view: view.slug)
 
 
-@router.get("/environments/{environment_id}")
-def read_environment(environment_id: UUID, service: Lent) -> EnvironmentView:
+async def find_environment(desk: Desk, caller: Caller, environment_id: Id) -> EnvironmentEntry:
+    """Find an environment that the caller may know of. Raises `NotFound`."""
+    entry = await desk.read(lambda service: service.find_environment(environment_id))
+    caller.require_sight(entry.site.name, what=f"environment {environment_id}")
+    return entry
+
+
+@router.get("/environments/{environment_id}", response_model=EnvironmentView)
+async def read_environment(environment_id: Id, desk: AtDesk, caller: From) -> Response:
     """Show one environment."""
-    return show_environment(service.find_environment(environment_id), service.look())
+    return show(show_environment(await find_environment(desk, caller, environment_id)))
 
 
-@router.get("/environments/{environment_id}/backups")
-def list_backups(environment_id: UUID, service: Lent) -> list[BackupView]:
+@router.get("/environments/{environment_id}/backups", response_model=list[BackupView])
+async def list_backups(  # noqa: PLR0917 - FastAPI passes arguments by name
+    request: Request,
+    environment_id: Id,
+    desk: AtDesk,
+    caller: From,
+    limit: Limit = USUAL,
+    after: AfterTime = None,
+) -> Response:
     """List an environment's backups, newest first."""
-    service.find_environment(environment_id)
-    return [show_backup(backup) for backup in service.list_backups(environment_id)]
+    await find_environment(desk, caller, environment_id)
+    begin = read_cursor(after)
+    found = await desk.read(lambda service: service.list_backups(environment_id))
+    views = [show_backup(item) for item in found if begin is None or (item.created_at, item.id) < begin]
+    return make_page(
+        request, views, BACKUPS, limit=limit, cursor=lambda view: write_cursor(view.created_at, view.id)
+    )
 
 
-@router.get("/environments/{environment_id}/drift-checks")
-def list_drift_checks(environment_id: UUID, service: Lent) -> list[DriftCheckView]:
+@router.get("/environments/{environment_id}/drift-checks", response_model=list[DriftCheckView])
+async def list_drift_checks(  # noqa: PLR0917 - FastAPI passes arguments by name
+    request: Request,
+    environment_id: Id,
+    desk: AtDesk,
+    caller: From,
+    limit: Limit = USUAL,
+    after: AfterTime = None,
+) -> Response:
     """List the drift checks with this environment as their source, newest first."""
-    return [show_drift_check(check) for check in service.list_drift_checks(environment_id)]
+    await find_environment(desk, caller, environment_id)
+    begin = read_cursor(after)
+    found = await desk.read(lambda service: service.list_drift_checks(environment_id))
+    views = [show_drift_check(item) for item in found if begin is None or (item.checked_at, item.id) < begin]
+    return make_page(
+        request,
+        views,
+        DRIFT_CHECKS,
+        limit=limit,
+        cursor=lambda view: write_cursor(view.checked_at, view.id),
+    )
 
 
-@router.get("/drift-checks/{check_id}")
-def read_drift_check(check_id: UUID, service: Lent) -> DriftCheckView:
+@router.get("/drift-checks/{check_id}", response_model=DriftCheckView)
+async def read_drift_check(check_id: Id, desk: AtDesk, caller: From) -> Response:
     """Show one drift check with its verdicts and proofs."""
-    return show_drift_check(service.find_drift_check(check_id))
+    check = await desk.read(lambda service: service.find_drift_check(check_id))
+    caller.require_sight(check.site, what=f"drift check {check_id}")
+    return show(show_drift_check(check))
 
 
-@router.get("/jobs")
-def list_jobs(
-    service: Lent, site_id: UUID | None = None, environment_id: UUID | None = None
-) -> list[JobView]:
+@router.get("/jobs", response_model=list[JobView])
+async def list_jobs(  # noqa: PLR0913, PLR0917 - FastAPI passes arguments by name
+    request: Request,
+    desk: AtDesk,
+    caller: From,
+    site_id: Id | None = None,
+    environment_id: Id | None = None,
+    status: JobStatus | None = None,
+    job_type: JobType | None = None,
+    limit: Limit = USUAL,
+    after: AfterTime = None,
+) -> Response:
     """List jobs, newest first."""
-    return [show_job(job) for job in service.list_jobs(site_id=site_id, environment_id=environment_id)]
+    wanted = JobFilter(
+        site_id=site_id,
+        environment_id=environment_id,
+        status=status,
+        job_type=job_type,
+        sites=caller.sites,
+    )
+    begin = read_cursor(after)
+    found = await desk.read(lambda service: service.list_jobs(wanted, after=begin, limit=limit + 1))
+    views = [show_job(job) for job in found]
+    return make_page(
+        request, views, JOBS, limit=limit, cursor=lambda view: write_cursor(view.created_at, view.id)
+    )
 
 
-@router.get("/jobs/{job_id}")
-def read_job(job_id: UUID, service: Lent) -> JobView:
+@router.get("/jobs/{job_id}", response_model=JobView)
+async def read_job(job_id: Id, desk: AtDesk, caller: From) -> Response:
     """Show one job."""
-    return show_job(service.find_job(job_id))
+    job = await desk.read(lambda service: service.find_job(job_id))
+    caller.require_sight(job.site, what=f"job {job_id}")
+    return show(show_job(job))
+
+
+@router.get("/metrics", response_model=Totals)
+async def read_totals(desk: AtDesk, caller: From) -> Response:
+    """Count what is there and what goes on."""
+    return show(show_totals(await desk.read(lambda service: service.count(caller.sites))))
+
+
+def require_all_sites(caller: Caller) -> None:
+    """Refuse a caller that may see some sites only. Raises `Unacceptable`."""
+    if caller.sites is not None:
+        raise Unacceptable(HTTPStatus.FORBIDDEN, "this token is for some sites only")

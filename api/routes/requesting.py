@@ -2,42 +2,109 @@
 
 from __future__ import annotations
 
-from typing import Any
-from uuid import UUID, uuid4
+from typing import Annotated, Any
+from uuid import UUID, uuid4, uuid5
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Header, Response
 
-from api.dependencies import ACTOR, Lent
-from reconciler.service import EnvironmentEntry, NotFound, Refused, Service, make_intent_name
+from api.caller import Caller
+from api.desk import AtDesk, Desk, From
+from api.page import show
+from api.routes.reading import find_environment
+from reconciler.request import Request, make_keyed_name
+from reconciler.service import EnvironmentEntry, NotFound, Refused, make_intent_name
 from schemas.api import (
+    Asked,
     BackupRequest,
+    IdempotencyKey,
     JobCreated,
-    Problem,
     PromoteRequest,
     RefreshRequest,
+    RestoreRequest,
     RollbackRequest,
 )
-from schemas.intent import (
-    Backup,
-    BackupSpec,
-    DriftCheck,
-    DriftCheckSpec,
-    Promotion,
-    PromotionSpec,
-    Refresh,
-    RefreshSpec,
-    Rollback,
-    RollbackSpec,
-)
-from schemas.model import Metadata
+from schemas.intent import Backup, DriftCheck, IntentDocument, Promotion, Refresh, Restore, Rollback
+from schemas.model import Id, Metadata
 
-REFUSALS: dict[int | str, dict[str, Any]] = {409: {"model": Problem}}
-router = APIRouter(tags=["requesting"], prefix="/environments/{environment_id}", responses=REFUSALS)
+router = APIRouter(tags=["requesting"], prefix="/environments/{environment_id}")
+NO_BODY = Asked()
+
+Key = Annotated[
+    IdempotencyKey | None,
+    Header(
+        alias="Idempotency-Key",
+        description="The same key with the same request is the same job, however often it is sent.",
+    ),
+]
 
 
-def make_metadata(service: Service, kind: str) -> Metadata:
-    """Make a fresh name and id for an intent."""
-    return Metadata(name=make_intent_name(kind, now=service.clock.now()), id=uuid4())
+def make_metadata(desk: Desk, kind: str, *, site_id: UUID, actor: str, key: str | None) -> Metadata:
+    """Name an intent and give its job an id: with a key always the same one, whichever facade is asked."""
+    if key is not None:
+        job_id = uuid5(site_id, f"{actor}\n{key}")
+        return Metadata(name=make_keyed_name(kind, job_id), id=job_id)
+    job_id = uuid4()
+    return Metadata(name=make_intent_name(kind, now=desk.service.clock.now(), job_id=job_id), id=job_id)
+
+
+def make_request(
+    desk: Desk,
+    caller: Caller,
+    entry: EnvironmentEntry,
+    *,
+    model: type[Any],
+    spec: dict[str, Any],
+    key: str | None,
+) -> Request:
+    """Make the intent that a pull request would bring, with the caller as its actor."""
+    if entry.site.document is None:
+        raise NotFound(f"site {entry.site.name} has no valid file")
+    metadata = make_metadata(
+        desk, model.__name__, site_id=entry.site.document.metadata.id, actor=caller.actor, key=key
+    )
+    given = {name: value for name, value in spec.items() if value is not None}
+    intent: IntentDocument = model(metadata=metadata, spec={**given, "actor": caller.actor})
+    return Request(entry.site.name, intent, needs_open_gates="wait" not in given)  # type: ignore[arg-type] # by `model`
+
+
+async def ask(
+    desk: Desk,
+    caller: Caller,
+    environment_id: UUID,
+    *,
+    model: type[Any],
+    spec: dict[str, Any],
+    key: str | None,
+) -> Response:
+    """Write an intent about one environment and answer with its job."""
+    entry = await find_environment(desk, caller, environment_id)
+    named = {"environment": entry.environment.metadata.name, **spec}
+    request = make_request(desk, caller, entry, model=model, spec=named, key=key)
+    return show(JobCreated(job_id=await desk.write(request)), status=202)
+
+
+@router.post("/drift-check", status_code=202, response_model=JobCreated)
+async def check_drift(  # noqa: PLR0917 - FastAPI passes arguments by name
+    environment_id: Id, desk: AtDesk, caller: From, key: Key = None, body: Asked | None = None
+) -> Response:
+    """Check whether production changed since this environment was copied from it."""
+    spec = (body or NO_BODY).model_dump()
+    return await ask(desk, caller, environment_id, model=DriftCheck, spec=spec, key=key)
+
+
+@router.post("/promote", status_code=202, response_model=JobCreated)
+async def promote(  # noqa: PLR0917 - FastAPI passes arguments by name
+    environment_id: Id, body: PromoteRequest, desk: AtDesk, caller: From, key: Key = None
+) -> Response:
+    """Promote this environment; refused with every reason while a gate is shut."""
+    entry = await find_environment(desk, caller, environment_id)
+    target = find_target(entry, body.target_environment_id)
+    if target == entry.environment.metadata.name:
+        raise Refused("an environment cannot be promoted to itself")
+    asked = body.model_dump(exclude={"target_environment_id"})
+    spec = {"source": entry.environment.metadata.name, "target": target, **asked}
+    request = make_request(desk, caller, entry, model=Promotion, spec=spec, key=key)
+    return show(JobCreated(job_id=await desk.write(request)), status=202)
 
 
 def find_target(source: EnvironmentEntry, target_id: UUID) -> str:
@@ -48,59 +115,40 @@ def find_target(source: EnvironmentEntry, target_id: UUID) -> str:
     raise NotFound(f"site {source.site.name} has no environment {target_id}")
 
 
-@router.post("/drift-check", status_code=202)
-def check_drift(environment_id: UUID, service: Lent) -> JobCreated:
-    """Check whether production changed since this environment was copied from it."""
-    entry = service.find_environment(environment_id)
-    spec = DriftCheckSpec(environment=entry.environment.metadata.name, actor=ACTOR)
-    intent = DriftCheck(metadata=make_metadata(service, "DriftCheck"), spec=spec)
-    return JobCreated(job_id=service.request(entry.site.name, intent))
-
-
-@router.post("/promote", status_code=202)
-def promote(environment_id: UUID, body: PromoteRequest, service: Lent) -> JobCreated:
-    """Promote this environment; refused with every reason while a gate is shut."""
-    entry = service.find_environment(environment_id)
-    target = find_target(entry, body.target_environment_id)
-    if target == entry.environment.metadata.name:
-        raise Refused("an environment cannot be promoted to itself")
-    asked = body.model_dump(exclude={"target_environment_id"}, exclude_none=True)
-    spec = PromotionSpec(source=entry.environment.metadata.name, target=target, actor=ACTOR, **asked)
-    intent = Promotion(metadata=make_metadata(service, "Promotion"), spec=spec)
-    return JobCreated(job_id=service.promote(entry.site.name, intent))
-
-
-@router.post("/backups", status_code=202)
-def back_up(environment_id: UUID, body: BackupRequest, service: Lent) -> JobCreated:
+@router.post("/backups", status_code=202, response_model=JobCreated)
+async def back_up(  # noqa: PLR0917 - FastAPI passes arguments by name
+    environment_id: Id, body: BackupRequest, desk: AtDesk, caller: From, key: Key = None
+) -> Response:
     """Back this environment up and read the backup back."""
-    entry = service.find_environment(environment_id)
-    spec = BackupSpec(
-        environment=entry.environment.metadata.name, scope=body.backup_scope, reason=body.reason, actor=ACTOR
-    )
-    intent = Backup(metadata=make_metadata(service, "Backup"), spec=spec)
-    return JobCreated(job_id=service.request(entry.site.name, intent))
+    spec = {"scope": body.backup_scope, "reason": body.reason}
+    return await ask(desk, caller, environment_id, model=Backup, spec=spec, key=key)
 
 
-@router.post("/refresh", status_code=202)
-def refresh(environment_id: UUID, body: RefreshRequest, service: Lent) -> JobCreated:
+@router.post("/refresh", status_code=202, response_model=JobCreated)
+async def refresh(  # noqa: PLR0917 - FastAPI passes arguments by name
+    environment_id: Id, desk: AtDesk, caller: From, key: Key = None, body: RefreshRequest | None = None
+) -> Response:
     """Pull production's data down into this environment and take the new baseline."""
-    entry = service.find_environment(environment_id)
-    spec = RefreshSpec(
-        environment=entry.environment.metadata.name, scope=body.scope, reason=body.reason, actor=ACTOR
-    )
-    intent = Refresh(metadata=make_metadata(service, "Refresh"), spec=spec)
-    return JobCreated(job_id=service.request(entry.site.name, intent))
+    spec = (body or RefreshRequest()).model_dump()
+    return await ask(desk, caller, environment_id, model=Refresh, spec=spec, key=key)
 
 
-@router.post("/rollback", status_code=202)
-def roll_back(environment_id: UUID, body: RollbackRequest, service: Lent) -> JobCreated:
+@router.post("/restore", status_code=202, response_model=JobCreated)
+async def restore(  # noqa: PLR0917 - FastAPI passes arguments by name
+    environment_id: Id, body: RestoreRequest, desk: AtDesk, caller: From, key: Key = None
+) -> Response:
+    """Put this environment back to one of its own backups."""
+    backups = await desk.read(lambda service: service.list_backups(environment_id))
+    entry = await find_environment(desk, caller, environment_id)
+    if body.backup_id not in {backup.id for backup in backups}:
+        raise NotFound(f"environment {entry.environment.metadata.name} has no backup {body.backup_id}")
+    return await ask(desk, caller, environment_id, model=Restore, spec=body.model_dump(), key=key)
+
+
+@router.post("/rollback", status_code=202, response_model=JobCreated)
+async def roll_back(  # noqa: PLR0917 - FastAPI passes arguments by name
+    environment_id: Id, desk: AtDesk, caller: From, key: Key = None, body: RollbackRequest | None = None
+) -> Response:
     """Put the previous release and its tables back."""
-    entry = service.find_environment(environment_id)
-    spec = RollbackSpec(
-        environment=entry.environment.metadata.name,
-        overwrite=tuple(body.overwrite),
-        reason=body.reason,
-        actor=ACTOR,
-    )
-    intent = Rollback(metadata=make_metadata(service, "Rollback"), spec=spec)
-    return JobCreated(job_id=service.request(entry.site.name, intent))
+    spec = (body or RollbackRequest()).model_dump()
+    return await ask(desk, caller, environment_id, model=Rollback, spec=spec, key=key)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
 
-from fastapi import APIRouter, Cookie, Depends, Request, Response
-
-from api.dependencies import Context, get_context
+from api.desk import AtDesk, From
 from api.sessions import COOKIE, SESSION_LIFE
 from schemas.api import Login
 
@@ -14,28 +13,33 @@ router = APIRouter(tags=["session"])
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-@router.post("/login", status_code=204)
-def log_in(body: Login, request: Request, context: Annotated[Context, Depends(get_context)]) -> Response:
+@router.post("/login", status_code=204, response_class=Response)
+async def log_in(body: Login, request: Request, desk: AtDesk) -> Response:
     """Begin a session; its token comes as an HttpOnly cookie that lives 24 hours."""
-    token = context.sessions.log_in(body.password, now=context.service.clock.now())
+    source = request.client.host if request.client else ""
+    sessions, now = desk.reception.sessions, desk.service.clock.now()
+    token = await run_in_threadpool(lambda: sessions.log_in(body.password, source=source, now=now))
     response = Response(status_code=204)
     response.set_cookie(
         COOKIE,
         token,
         max_age=int(SESSION_LIFE.total_seconds()),
         httponly=True,
-        secure=request.url.hostname not in LOOPBACK,
+        secure=is_secure(request),
         samesite="strict",
     )
     return response
 
 
-@router.post("/logout", status_code=204)
-def log_out(
-    context: Annotated[Context, Depends(get_context)], session_token: Annotated[str | None, Cookie()] = None
-) -> Response:
-    """End the session."""
-    context.sessions.log_out(session_token)
+@router.post("/logout", status_code=204, response_class=Response)
+async def log_out(request: Request, desk: AtDesk, _: From) -> Response:
+    """End the session; its token is worth nothing from now on."""
+    desk.reception.sessions.log_out(request.cookies.get(COOKIE))
     response = Response(status_code=204)
-    response.delete_cookie(COOKIE)
+    response.delete_cookie(COOKIE, httponly=True, secure=is_secure(request), samesite="strict")
     return response
+
+
+def is_secure(request: Request) -> bool:
+    """Whether the cookie is for encrypted connections only: everywhere but on this very machine."""
+    return request.url.scheme == "https" or request.url.hostname not in LOOPBACK

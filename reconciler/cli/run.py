@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Annotated
 
 import structlog
 import typer
 
+from api.app import make_facade
+from api.server import make_server
 from reconciler.cli.common import ConfigOption, RepoOption, explained
 from reconciler.daemon import Daemon, stop_on_signals
-from reconciler.settings import load_settings
+from reconciler.settings import Settings, load_settings
 
 
 @explained
 def run(
     once: Annotated[bool, typer.Option("--once", help="End when nothing is left to do.")] = False,
+    api: Annotated[bool, typer.Option("--api", help="Serve the REST facade as well.")] = False,
     repo: RepoOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -30,7 +36,28 @@ def run(
     configure_logs()
     daemon = Daemon(settings)
     stop_on_signals(daemon)
-    daemon.run_once() if once else daemon.run()
+    with serving(daemon, settings) if api else nullcontext():
+        daemon.run_once() if once else daemon.run()
+
+
+@contextmanager
+def serving(daemon: Daemon, settings: Settings) -> Iterator[None]:
+    """Serve the facade in a thread of this process; if it ends by itself, the daemon does too."""
+    server = make_server(make_facade(settings, on_hook=daemon.wake), settings)
+
+    def serve() -> None:
+        try:
+            server.run()
+        finally:
+            daemon.stop()
+
+    thread = threading.Thread(target=serve, name="facade")
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def configure_logs() -> None:
