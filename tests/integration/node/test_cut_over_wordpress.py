@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
 import pytest
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import (
     Environment,
@@ -54,6 +55,10 @@ class Sites:
         text = path.read_text()
         assert old in text
         path.write_text(text.replace(old, new))
+
+    def find_php_workers(self) -> set[int]:
+        master = psutil.Process(int(self.stack.php_fpm.pid_file.read_text()))
+        return {child.pid for child in master.children()}
 
     def checksums(self) -> dict[str, object]:
         """MariaDB's own checksum of what must not change."""
@@ -127,8 +132,10 @@ def test_visitors_see_the_new_release_and_never_an_error(sites: Sites) -> None:
     sites.staging.query("UPDATE {p}options SET option_value = 'Spring' WHERE option_name = 'blogdescription'")
     sites.production.fetch("/")  # now the page cache holds an old page
     sites.promotion.stage()
+    workers = sites.find_php_workers()
     with visit_all_the_time(sites.production) as answers:
         result = sites.promotion.cut_over()
+    assert not workers & sites.find_php_workers()  # or the old code would stay in their OPcache
     assert {status for _, status, _ in answers} == {200}
     versions = [version for _, _, version in answers]
     assert versions == sorted(versions)  # never back to the old one

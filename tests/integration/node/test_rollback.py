@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from ansible_collections.pressluft.wordpress.plugins.module_utils.arguments import Call
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import Job
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.rollback import roll_back
@@ -28,14 +29,14 @@ def promote(promotion: Promotion, **request: Any) -> None:
     promotion.cut_over(**request)
 
 
-def run_rollback(promotion: Promotion, job_id: str | None = None, **request: Any) -> dict[str, Any]:
+def make_call(promotion: Promotion, job_id: str | None = None, **request: Any) -> Call:
     call = promotion.call("rollback", **request)
     job = Job(job_id or str(uuid4()), 1, "release_rollback", "rollback")
-    return dict(
-        roll_back(
-            dataclasses.replace(call, job=job, environment=promotion.production, production=None, source=None)
-        )
-    )
+    return dataclasses.replace(call, job=job, environment=promotion.production, production=None, source=None)
+
+
+def run_rollback(promotion: Promotion, job_id: str | None = None, **request: Any) -> dict[str, Any]:
+    return dict(roll_back(make_call(promotion, job_id, **request)))
 
 
 def test_a_rollback_brings_back_every_table_and_file(promotion: Promotion) -> None:
@@ -79,6 +80,16 @@ def test_a_rollback_never_loses_what_was_written_since(promotion: Promotion, wri
         run_rollback(promotion)
     assert blocked.value.code == "OVERWRITE_BLOCKED"
     assert (promotion.tables(), promotion.release()) == (before, promotion.job_id)
+
+
+def test_check_mode_says_whether_it_would_be_refused_and_does_nothing(promotion: Promotion) -> None:
+    promote(promotion)
+    call = dataclasses.replace(make_call(promotion), check_mode=True)
+    assert roll_back(call) == {"changed": True}
+    promotion.pair.sql("INSERT INTO P.slides (image) VALUES ('visitor')")
+    with pytest.raises(NodeError, match="slides"):
+        roll_back(call)
+    assert promotion.release() == promotion.job_id
 
 
 @pytest.mark.parametrize(("write", "name"), WRITES)
