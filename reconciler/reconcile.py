@@ -82,9 +82,7 @@ def run_pass(reconciler: Reconciler) -> PassReport:
         look = observe(reconciler)
         if look is None:
             return PassReport(changed=changed, running=0, queued=0)
-        plan = make_plan(
-            look.world, reconciler.observer.read_intents(look.world.status), folders=reconciler.folders
-        )
+        plan = plan_pass(reconciler, look.world)
         try:
             apply(reconciler, plan, look)
         except TipMoved:
@@ -97,6 +95,31 @@ def run_pass(reconciler: Reconciler) -> PassReport:
         if plan.is_empty and not plan.runs:
             return make_report(look, changed=changed)
         changed = True
+
+
+def plan_pass(reconciler: Reconciler, world: World) -> Plan:
+    """Plan a pass whose claims meet no run of an earlier claim: a record that was put back would count anew."""
+    intents = reconciler.observer.read_intents(world.status)
+    spent: dict[UUID, int] = {}
+    while True:
+        plan = make_plan(replace(world, spent=spent), intents, folders=reconciler.folders)
+        met = {job.id: job.epoch for job in list_claims(plan, world) if is_spent(reconciler, job)}
+        if not met:
+            return plan
+        spent |= met
+
+
+def list_claims(plan: Plan, world: World) -> Iterator[JobRecord]:
+    """List the jobs that a plan gives a new epoch."""
+    for job in plan.jobs.values():
+        known = world.status.jobs.get(job.id)
+        if job.status is JobStatus.RUNNING and (known is None or known.epoch != job.epoch):
+            yield job
+
+
+def is_spent(reconciler: Reconciler, job: JobRecord) -> bool:
+    """Whether this machine knows of an earlier claim at the job's epoch."""
+    return (job.id, job.epoch) in reconciler.claims or bool(reconciler.runner.find(job.id, job.epoch))
 
 
 def make_report(look: Look, *, changed: bool) -> PassReport:
@@ -124,7 +147,6 @@ def observe(reconciler: Reconciler) -> Look | None:
         worker=reconciler.worker,
         max_jobs=reconciler.max_jobs,
         claims=claims,
-        spent=find_spent(reconciler, status),
     )
     return Look(tip, world)
 
@@ -139,18 +161,6 @@ def read_claims(reconciler: Reconciler, status: StatusView) -> Mapping[str, Flee
         except RepoUnusable as error:
             log.warning("the commit that a claim saw is gone", commit=commit, reason=str(error))
     return found
-
-
-def find_spent(reconciler: Reconciler, status: StatusView) -> Mapping[UUID, int]:
-    """Find queued jobs of whose coming epoch runs are known already: somebody put their record back."""
-    spent: dict[UUID, int] = {}
-    for job in status.jobs.values():
-        if job.status is JobStatus.QUEUED:
-            epoch = job.epoch
-            while (job.id, epoch + 1) in reconciler.claims or reconciler.runner.find(job.id, epoch + 1):
-                epoch += 1
-            spent |= {job.id: epoch} if epoch > job.epoch else {}
-    return spent
 
 
 def fetch_outcomes(reconciler: Reconciler, status: StatusView) -> Mapping[UUID, Mapping[str, RunOutcome]]:

@@ -31,6 +31,7 @@ class TakenOver:
     at: datetime
     by: str
     run_after: datetime | None = None
+    spent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +133,9 @@ def describe(job: JobRecord, event: JobEvent) -> Mapping[str, object]:
                 "error_code": None,
                 "error_message": None,
             }
-        case TakenOver(at, by, run_after):
+        case TakenOver(at, by, run_after, spent):
             return {
-                "epoch": job.epoch + 1,
+                "epoch": max(job.epoch, spent) + 1,
                 # Of a row of take-overs the first counts: since then the node has not brought the job to an end.
                 "locked_at": job.locked_at if job.taken_over else at,
                 "locked_by": by,

@@ -236,7 +236,12 @@ def take_over(view: JobView, outcome: RunOutcome | None = None) -> End:
         text = f"the node has not said what became of the job: {known}. Next: look at the node, then reset"
         return replace(fail(view, code, text), environments=settle(view, EnvironmentEvent.BROKE))
     wait = (timedelta(0), *RETRY_WAITS)[min(job.taken_over, len(RETRY_WAITS))]
-    event = TakenOver(view.now, by=view.world.worker, run_after=view.now + wait if wait else None)
+    event = TakenOver(
+        view.now,
+        by=view.world.worker,
+        run_after=view.now + wait if wait else None,
+        spent=view.world.spent.get(job.id, 0),
+    )
     return End(event, fields={"error_code": code, "error_message": known})
 
 
