@@ -42,7 +42,7 @@ lint: venv ## Check style, types, layers and playbooks
 	@for playbook in $(PLAYBOOKS); do $(BIN)/ansible-playbook --syntax-check "$$playbook" > /dev/null; done
 
 test: packages venv ## Run every test against real servers
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 demo: packages venv ## Watch promotions between two real WordPress sites
 	$(BIN)/pressluft demo $(ARGS)

@@ -12,7 +12,7 @@ from schemas.state import EnvironmentStatus, ErrorCode, JobStatus
 from schemas.status import JobRecord
 from tests.e2e.world import World
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-faults")]
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module", params=["local"])

@@ -18,7 +18,7 @@ from schemas.intent import Promotion
 from schemas.state import EnvironmentStatus, JobStatus
 from tests.e2e.world import World
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-kill")]
+pytestmark = pytest.mark.e2e
 PATIENCE = 120
 
 

@@ -9,7 +9,7 @@ import pytest
 from schemas.state import DriftStatus, EnvironmentStatus, ErrorCode, JobStatus
 from tests.e2e.world import SHOP, TAGLINE, World
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-story")]
+pytestmark = pytest.mark.e2e
 
 
 def read_option(world: World, name: str) -> str:
