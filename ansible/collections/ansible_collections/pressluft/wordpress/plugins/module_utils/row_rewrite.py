@@ -208,7 +208,7 @@ def _make_key_text(plan):
 def _find_changes(plan, key, values, *, rewriter, report):
     """The columns that change and their new values."""
     changes = []
-    for column, value in zip(plan.texts, values):  # noqa: B905  Python 3.8 has no `strict`
+    for column, value in zip(plan.texts, values):
         if value is None:
             continue
         rewritten = rewriter.rewrite(value)

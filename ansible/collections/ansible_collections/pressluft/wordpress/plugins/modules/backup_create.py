@@ -53,7 +53,7 @@ pressluft:
       repository: /var/backups/pressluft
 """
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.arguments import run_module
 from ansible_collections.pressluft.wordpress.plugins.module_utils.backup import (
@@ -76,30 +76,33 @@ def back_up(call):
     if scope not in SCOPES:
         raise NodeError("INTENT_INVALID", "{0!r} is no scope".format(scope), "Ask for full, db or files.")
     config = read_node_config(call.config_dir)
-    with (
-        closing(connect(config.mysql_defaults_file)) as conn,
-        open_environment(call.state_dir, call.environment, job=call.job, conn=conn) as state,
-    ):
+    with ExitStack() as stack:
+        conn = stack.enter_context(closing(connect(config.mysql_defaults_file)))
+        opened = open_environment(call.state_dir, call.environment, job=call.job, conn=conn)
+        state = stack.enter_context(opened)
         restic = open_storage(call.state_dir, call.config_dir, config)
-        if call.check_mode:
-            return {"backup": None, "changed": True, "node": state.report()}
-        journal = state.journal()
-        if call.job.type != JOB_TYPE or journal.result is None:
-            backup = create_backup(
-                state,
-                restic,
-                scope=scope,
-                retention_until=call.request.get("retention_until"),
-                defaults_file=config.mysql_defaults_file,
-                volatile_files=call.protection.get("volatile_files") or [],
-            )
-            journal.record("backup", {"snapshot_id": backup["snapshot_id"]}, epoch=call.job.epoch)
-        else:
-            backup = journal.result["backup"]  # killed between the last two lines of an earlier attempt
-        if call.job.type == JOB_TYPE:
-            journal.record_end({"backup": backup})
-            state.finish_job()
+        backup = None if call.check_mode else _make_backup(call, state, restic, config=config, scope=scope)
         return {"backup": backup, "changed": True, "node": state.report()}
+
+
+def _make_backup(call, state, restic, *, config, scope):
+    journal, is_own_job = state.journal(), call.job.type == JOB_TYPE
+    if is_own_job and journal.result is not None:
+        backup = journal.result["backup"]  # killed before it could note that the job had ended
+    else:
+        backup = create_backup(
+            state,
+            restic,
+            scope=scope,
+            retention_until=call.request.get("retention_until"),
+            defaults_file=config.mysql_defaults_file,
+            volatile_files=call.protection.get("volatile_files") or [],
+        )
+        journal.record("backup", {"snapshot_id": backup["snapshot_id"]}, epoch=call.job.epoch)
+    if is_own_job:
+        journal.record_end({"backup": backup})
+        state.finish_job()
+    return backup
 
 
 def main():

@@ -52,7 +52,7 @@ pressluft:
       reason: ""
 """
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.arguments import find_subject, run_module
 from ansible_collections.pressluft.wordpress.plugins.module_utils.backup import open_storage, verify_backup
@@ -71,10 +71,9 @@ def verify(call):
     if asked is None:
         return {"backup": None}
     config = read_node_config(call.config_dir)
-    with (
-        closing(connect(config.mysql_defaults_file)) as conn,
-        open_environment(call.state_dir, environment, job=call.job, conn=conn) as state,
-    ):
+    with ExitStack() as stack:
+        conn = stack.enter_context(closing(connect(config.mysql_defaults_file)))
+        state = stack.enter_context(open_environment(call.state_dir, environment, job=call.job, conn=conn))
         backup = verify_backup(
             state.folder,
             lambda: open_storage(call.state_dir, call.config_dir, config),
