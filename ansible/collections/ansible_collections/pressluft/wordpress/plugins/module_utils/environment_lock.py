@@ -49,15 +49,18 @@ def read_holder(folder):
 
 def _wait_for_lock(descriptor, path, wait):
     deadline = time.monotonic() + wait
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise _make_busy(descriptor, path, wait) from None
-            time.sleep(_POLL_SECONDS)
-        else:
-            return
+    while not _try_lock(descriptor):
+        if time.monotonic() >= deadline:
+            raise _make_busy(descriptor, path, wait)
+        time.sleep(_POLL_SECONDS)
+
+
+def _try_lock(descriptor):
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _make_busy(descriptor, path, wait):
