@@ -29,7 +29,7 @@ class Refreshing:
     job_type: str = "env_refresh"
     epoch: int = 1
 
-    def call(self, scope: str = "protected", *, check_mode: bool = False) -> Call:
+    def call(self, scope: str = "protected", *, check_mode: bool = False, **request: Any) -> Call:
         return Call(
             job=Job(self.job_id, self.epoch, self.job_type, "refresh"),
             state_dir=self.pair.state_dir,
@@ -38,7 +38,7 @@ class Refreshing:
             source=self.source,
             environment=None,
             protection=PROTECTION,
-            request={"scope": scope},
+            request={"scope": scope, **request},
             check_mode=check_mode,
         )
 

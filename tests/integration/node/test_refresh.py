@@ -254,6 +254,11 @@ def test_a_script_that_others_may_change_is_not_run(copied: Refreshing) -> None:
         copied.run("protected")
 
 
+def test_a_refresh_that_asks_for_the_script_is_refused_without_it(copied: Refreshing) -> None:
+    with pytest.raises(NodeError, match="is not there"):
+        refresh(copied.call("protected", anonymise=True))
+
+
 def test_a_protected_refresh_without_a_baseline_is_refused(refreshing: Refreshing) -> None:
     with pytest.raises(NodeError, match="no baseline") as caught:
         refreshing.run("protected")

@@ -34,7 +34,11 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.exchange impor
 from ansible_collections.pressluft.wordpress.plugins.module_utils.health import check_health
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
-from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_copy import copy_data, copy_paths
+from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_copy import (
+    check_anonymise,
+    copy_data,
+    copy_paths,
+)
 from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_release import (
     build_copy,
     read_served,
@@ -98,6 +102,7 @@ def refresh(call, *, on_step=lambda _name: None):
             source=call.source,
             protection=add_own_files(make_protection(call.protection)),
             scope=scope,
+            must_anonymise=bool(call.request.get("anonymise")),
             state=states[1],
             reader=reader,
             writer=writer,
@@ -245,6 +250,7 @@ def _make_baseline(work, copied):
 
 def _check_work(work):
     """Every refusal that needs no copy; returns the names of the tables that come and go, without prefix."""
+    check_anonymise(work)
     incoming, outgoing = find_pulled_tables(work)
     check_tables(work.reader, work.production, incoming)
     check_tables(work.writer, work.source, outgoing)

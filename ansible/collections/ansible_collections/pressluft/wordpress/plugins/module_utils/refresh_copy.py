@@ -194,8 +194,20 @@ def _rename_prefixed_keys(work, copied):
     )
 
 
+def check_anonymise(work):
+    """Refuse a script that cannot be trusted, and its absence where the refresh was asked to run it."""
+    program = os.path.join(work.config_dir, ANONYMISE)
+    if not os.path.exists(program):
+        if work.must_anonymise:
+            raise _make_anonymise_error("is not there, but this refresh asks for it")
+        return
+    found = os.stat(program)
+    if found.st_uid not in (0, os.geteuid()) or stat.S_IMODE(found.st_mode) & 0o022:
+        raise _make_anonymise_error("can be changed by others than its owner, so it is not run")
+
+
 def _anonymise(work, copied):
-    """Run the owner's `<config_dir>/anonymise` on the shadow, if there is one.
+    """Run the owner's `<config_dir>/anonymise` on the shadow, if there is one, whoever asked for the refresh.
 
     It is given PRESSLUFT_DATABASE, PRESSLUFT_TABLE_PREFIX, PRESSLUFT_DEFAULTS_FILE, PRESSLUFT_ENVIRONMENT and
     PRESSLUFT_TABLES (names without prefix, one blank between), and must end with 0.
@@ -203,9 +215,6 @@ def _anonymise(work, copied):
     program = os.path.join(work.config_dir, ANONYMISE)
     if not os.path.exists(program) or not copied.names:
         return
-    found = os.stat(program)
-    if found.st_uid not in (0, os.geteuid()) or stat.S_IMODE(found.st_mode) & 0o022:
-        raise _make_anonymise_error("can be changed by others than its owner, so it is not run")
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
         "LC_ALL": "C.UTF-8",

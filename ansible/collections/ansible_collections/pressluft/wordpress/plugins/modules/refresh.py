@@ -21,6 +21,7 @@ description:
     script C(anonymise) in O(settings.config_dir) has run on the shadow. It is given C(PRESSLUFT_DATABASE),
     C(PRESSLUFT_TABLE_PREFIX), C(PRESSLUFT_DEFAULTS_FILE), C(PRESSLUFT_ENVIRONMENT) and C(PRESSLUFT_TABLES) (names
     without prefix, separated by blanks) in its environment, and the refresh fails unless it ends with 0.
+  - With C(anonymise) true in O(request) the refresh also fails if there is no such script.
 version_added: 0.1.0
 author: The Pressluft authors (@pressluft)
 extends_documentation_fragment:
