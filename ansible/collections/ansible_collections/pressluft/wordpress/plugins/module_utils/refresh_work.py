@@ -57,7 +57,8 @@ preserved ones (sessions, queued actions, logs, keys) belong to the running site
 class Work:
     """A refresh: both sides, the source's locked state, two connections, and the baseline there was.
 
-    `reader` only ever reads production; `must_anonymise` refuses to go on without the owner's script. `on_step` is called with a step's name right after each durable effect.
+    `reader` only ever reads production; `must_anonymise` refuses to go on without the owner's script. `on_step`
+    is called with a step's name right after each durable effect.
     """
 
     production: Environment
