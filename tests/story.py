@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
 from reconciler.core.variables import NodeFolders
+from reconciler.core.world import StatusView
 from reconciler.observe import Observer
 from reconciler.ports import Json, RunOutcome, RunSpec, RunState
 from reconciler.reconcile import PassReport, Reconciler, run_pass
@@ -97,6 +98,7 @@ class Node:
         default_factory=lambda: [make_resource("posts"), make_resource("wp-content/uploads", kind="path")]
     )
     baseline: bool = True
+    backup_age: timedelta = timedelta(0)
     backup_valid: bool = True
     last_change_at: datetime | None = None
     overrides: dict[str, RunOutcome] = field(default_factory=dict)
@@ -133,8 +135,8 @@ class Node:
         if spec.step.startswith("check") or spec.step == "verify":
             word: Json = {
                 "snapshot_id": "f" * 64,
-                "began_at": self.stamp(now - timedelta(minutes=1)),
-                "ended_at": self.stamp(now),
+                "began_at": self.stamp(now - self.backup_age - timedelta(minutes=1)),
+                "ended_at": self.stamp(now - self.backup_age),
                 "last_change_at": None,
                 "valid": self.backup_valid,
                 "reason": "" if self.backup_valid else "the snapshot is not in the storage any more",
@@ -228,8 +230,20 @@ class Story:
         return self.job(name)
 
     def job(self, name: str) -> JobRecord:
-        """Find a job by its intent's name."""
-        return next(job for job in self.service.list_jobs() if job.intent_name == name)
+        """Find a job on record by its intent's name."""
+        return next(job for job in self.list_recorded() if job.intent_name == name)
+
+    def list_recorded(self) -> list[JobRecord]:
+        """List the jobs on record, newest first."""
+        tip, observer = self.repo.fetch().status or "", Observer(self.repo)
+        folder = self.repo.read_folder(tip, "status")
+        sites = [entry.name for entry in folder.entries] if folder else []
+        jobs = [job for site in sites for job in observer.read_jobs(tip, site)]
+        return sorted(jobs, key=lambda job: (job.created_at, str(job.id)), reverse=True)
+
+    def see(self) -> StatusView:
+        """Read what is on record, whether or not its environment is in the fleet."""
+        return Observer(self.repo).read_status(self.repo.fetch().status)
 
     def environment(self, env_id: UUID = PRODUCTION_ID) -> EnvironmentRecord:
         """Find an environment's record."""

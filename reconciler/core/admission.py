@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 from uuid import UUID
@@ -47,6 +47,26 @@ def find_job_id(file: IntentFile, view: FleetView, *, known_sites: Mapping[str, 
 def find_file_id(file: IntentFile) -> UUID:
     """Find the id under which a file itself is reported or refused."""
     return make_invalid_job_id(file.path, file.blob_id)
+
+
+def hold_site_ids(world: World) -> FleetView:
+    """Return the fleet without the sites that were given another id: with it, every old intent would be a new job."""
+    view, known = world.fleet, {site.name: site.id for site in world.status.sites.values()}
+    changed = {
+        name: site
+        for name, site in view.sites.items()
+        if site.document is not None
+        and site.document.metadata.id != known.get(name, site.document.metadata.id)
+    }
+    if not changed:
+        return view
+    reasons = {
+        f"sites/{name}/site.yaml": f"sites/{name}/site.yaml: metadata.id: expected {known[name]}, which site {name} "
+        "was met with: an id stays with its site (a new site needs a name of its own)"
+        for name in changed
+    }
+    held = {name: replace(site, document=None) for name, site in changed.items()}
+    return replace(view, sites={**view.sites, **held}, broken={**view.broken, **reasons})
 
 
 def list_sightings(world: World) -> tuple[Sighting, ...]:

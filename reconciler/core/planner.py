@@ -20,6 +20,7 @@ from reconciler.core.admission import (
     bind,
     find_file_id,
     find_parties_of,
+    hold_site_ids,
     list_edited,
     list_new,
     list_sightings,
@@ -96,7 +97,7 @@ class Draft:
     """A plan in the making: what is already decided in this pass is seen by what is decided next."""
 
     def __init__(self, world: World, intents: Mapping[UUID, Intent], folders: NodeFolders) -> None:
-        self._world = world
+        self._world = world = replace(world, fleet=hold_site_ids(world))
         self._intents = dict(intents)
         self._folders = folders
         self._jobs: dict[UUID, JobRecord] = dict(world.status.jobs)
@@ -126,8 +127,11 @@ class Draft:
                 id=site_id, name=site.name, primary_environment_id=primary, created_at=now, updated_at=now
             )
             self._lines.append(Line(f"met site {site.name}"))
-        elif (known.name, known.primary_environment_id) != (site.name, primary):
-            self._touch_site(site_id, name=site.name, primary_environment_id=primary)
+            return
+        # A site whose folder is there under another id is not renamed: its name stays taken.
+        name = known.name if known.name in self._world.fleet.sites else site.name
+        if (known.name, known.primary_environment_id) != (name, primary):
+            self._touch_site(site_id, name=name, primary_environment_id=primary)
 
     def _meet_environment(self, env: Environment, site: SiteView) -> None:
         known, now = self._environments.get(env.metadata.id), self._world.now
