@@ -1,6 +1,7 @@
 """The baseline's life: taken, advanced per resource, read back, and never trusted when it was touched."""
 
 import json
+import stat
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.baseline impor
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import Measure
+from ansible_collections.pressluft.wordpress.plugins.module_utils.seal import KEY_FILE
 
 SOURCE = "33333333-3333-4333-8333-333333333333"
 
@@ -96,6 +98,65 @@ def test_an_edited_baseline_is_refused(tmp_path: Path, field: str) -> None:
     (tmp_path / SOURCE / "baseline.json").write_text(json.dumps(edited))
     with pytest.raises(NodeError, match="cannot be trusted"):
         read_baseline(str(tmp_path), SOURCE)
+
+
+def test_a_baseline_that_was_edited_with_its_id_made_anew_is_refused(tmp_path: Path) -> None:
+    state = str(tmp_path)
+    write_baseline(state, SOURCE, BASELINE, production={})
+    path = tmp_path / SOURCE / "baseline.json"
+    forged = make(measured(posts="a9", users="b1"), measured(posts="a2", users="b2"))
+    path.write_text(json.dumps(dict(forged, seal=json.loads(path.read_text())["seal"])))
+    with pytest.raises(NodeError, match="does not belong to its seal"):
+        read_baseline(state, SOURCE)
+
+
+def test_a_baseline_without_a_seal_is_refused(tmp_path: Path) -> None:
+    write_baseline(str(tmp_path), SOURCE, BASELINE, production={})
+    (tmp_path / SOURCE / "baseline.json").write_text(json.dumps(BASELINE))
+    with pytest.raises(NodeError, match="cannot be trusted"):
+        read_baseline(str(tmp_path), SOURCE)
+
+
+def test_a_baseline_of_another_source_is_refused(tmp_path: Path) -> None:
+    other = SOURCE.replace("3", "4")
+    write_baseline(str(tmp_path), SOURCE, BASELINE, production={})
+    write_baseline(str(tmp_path), other, BASELINE, production={})
+    (tmp_path / SOURCE / "baseline.json").replace(tmp_path / other / "baseline.json")
+    with pytest.raises(NodeError, match="does not belong to its seal"):
+        read_baseline(str(tmp_path), other)
+
+
+def test_a_baseline_that_another_node_sealed_is_refused(tmp_path: Path) -> None:
+    for node in ("a", "b"):
+        (tmp_path / node).mkdir()
+        write_baseline(str(tmp_path / node), SOURCE, BASELINE, production={})
+    (tmp_path / "a" / SOURCE / "baseline.json").replace(tmp_path / "b" / SOURCE / "baseline.json")
+    with pytest.raises(NodeError, match="does not belong to its seal"):
+        read_baseline(str(tmp_path / "b"), SOURCE)
+
+
+@pytest.mark.parametrize("key", [None, b"", b"x" * 32])
+def test_without_the_nodes_own_key_no_baseline_is_believed(tmp_path: Path, key: bytes | None) -> None:
+    write_baseline(str(tmp_path), SOURCE, BASELINE, production={})
+    (tmp_path / KEY_FILE).unlink()
+    if key is not None:
+        (tmp_path / KEY_FILE).write_bytes(key)
+    with pytest.raises(NodeError, match="cannot be trusted"):
+        read_baseline(str(tmp_path), SOURCE)
+
+
+def test_the_nodes_key_is_for_root_alone_and_stays(tmp_path: Path) -> None:
+    write_baseline(str(tmp_path), SOURCE, BASELINE, production={})
+    key = tmp_path / KEY_FILE
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    before = key.read_bytes()
+    write_baseline(str(tmp_path), SOURCE, BASELINE, production={})
+    assert key.read_bytes() == before
+
+
+def test_a_prepared_baseline_that_was_edited_while_it_waited_is_not_sealed(tmp_path: Path) -> None:
+    with pytest.raises(NodeError, match="does not belong to its id"):
+        write_baseline(str(tmp_path), SOURCE, dict(BASELINE, job_id="other"), production={})
 
 
 def test_evidence_lies_beside_the_baseline_under_its_digest(tmp_path: Path) -> None:

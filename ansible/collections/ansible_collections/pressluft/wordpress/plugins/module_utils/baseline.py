@@ -3,6 +3,9 @@
 `<state_dir>/<source id>/baseline.json` holds digests, as node-protocol.md describes. What a digest was made of
 (manifests, chunks, row hashes) lies beside it in `evidence/<digest>.json`: only for naming what differs, so a
 missing one costs samples, never a verdict.
+
+The file carries the seal of this node (`seal`), bound to the source: a baseline that was edited, that another node
+wrote or that belongs to another source is refused, and no record in git is ever read as one.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.environment im
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import ABSENT, Measure, Measures
+from ansible_collections.pressluft.wordpress.plugins.module_utils.seal import check_seal, make_seal
 
 Baseline = Dict[str, Any]
 
@@ -28,19 +32,22 @@ _NONE: Baseline = {}  # by identity: a file that says nothing is broken, not mis
 def read_baseline(state_dir: str, source_id: str) -> Optional[Baseline]:
     """Read the baseline of a source, None where there is none yet.
 
-    Raises NodeError (`DRIFT_CHECK_FAILED`) when the file is not what was written: its id is a digest of the
-    rest, so that an edited or torn one is never compared with.
+    Raises NodeError (`DRIFT_CHECK_FAILED`) when the file is not what this node wrote for this source, so that an
+    edited, torn or foreign one is never compared with.
     """
     path = _make_path(state_dir, source_id)
     try:
-        baseline = durable_file.read_json(path, default=_NONE)
+        sealed = durable_file.read_json(path, default=_NONE)
+        if sealed is _NONE:
+            return None
+        if not isinstance(sealed, dict):
+            raise ValueError("it holds no baseline")
+        baseline = {name: value for name, value in sealed.items() if name != "seal"}
+        seal = str(sealed.get("seal"))
+        check_seal(state_dir, _make_purpose(source_id), _serialise(baseline), seal=seal)
     except (ValueError, OSError) as error:
         raise _make_broken(path, str(error)) from error
-    if baseline is _NONE:
-        return None
-    if not isinstance(baseline, dict) or baseline.get("id") != _make_id(baseline):
-        raise _make_broken(path, "its content does not belong to its id")
-    return dict(baseline)
+    return baseline
 
 
 def make_baseline(
@@ -83,8 +90,11 @@ def advance_baseline(
 def write_baseline(state_dir: str, source_id: str, baseline: Baseline, *, production: Measures) -> None:
     """Write a baseline durably, in one step, with the evidence of production's measurements beside it.
 
-    Evidence that neither this baseline nor the one it replaces refers to is removed.
+    Evidence that neither this baseline nor the one it replaces refers to is removed. Raises NodeError
+    (`DRIFT_CHECK_FAILED`) for one that is not as it was made: it may have waited in a file.
     """
+    if baseline.get("id") != _make_id(baseline):
+        raise _make_broken("to be written", "its content does not belong to its id")
     path = _make_path(state_dir, source_id)
     folder = os.path.join(os.path.dirname(path), "evidence")
     durable_file.make_private_folder(folder)
@@ -92,7 +102,8 @@ def write_baseline(state_dir: str, source_id: str, baseline: Baseline, *, produc
     for measure in production.values():
         if measure.digest and measure.evidence is not None:
             durable_file.write_json(_make_evidence_path(folder, measure.digest), measure.evidence)
-    durable_file.write_json(path, baseline)
+    seal = make_seal(state_dir, _make_purpose(source_id), _serialise(baseline))
+    durable_file.write_json(path, dict(baseline, seal=seal))
     _remove_unused(folder, [known for known in (before, baseline) if known])
 
 
@@ -119,7 +130,15 @@ def _get_digest(name: str, measure: Measure) -> Optional[str]:
 
 def _make_id(baseline: Mapping[str, Any]) -> str:
     rest = {name: value for name, value in baseline.items() if name != "id"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(_serialise(rest)).hexdigest()
+
+
+def _serialise(baseline: Mapping[str, Any]) -> bytes:
+    return json.dumps(baseline, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _make_purpose(source_id: str) -> str:
+    return "baseline of %s" % source_id
 
 
 def _make_path(state_dir: str, source_id: str) -> str:
