@@ -265,7 +265,8 @@ def start_run(reconciler: Reconciler, spec: RunSpec) -> None:
 
 def forget_runs(reconciler: Reconciler, job: JobRecord) -> None:
     """Remove what this machine keeps of an ended job's runs; one that still runs is stopped."""
-    for epoch in range(1, job.epoch + 1):
+    known = [epoch for job_id, epoch in reconciler.claims if job_id == job.id]
+    for epoch in range(1, max([job.epoch, *known]) + 1):
         reconciler.claims.discard((job.id, epoch))
         for key in reconciler.runner.find(job.id, epoch):
             if reconciler.runner.outcome(key).state is RunState.RUNNING:

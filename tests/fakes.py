@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from reconciler.errors import PressluftError, TipMoved
+from reconciler.errors import PressluftError, RepoUnusable, TipMoved
 from reconciler.ports import Branch, CommitMessage, Entry, EntryKind, Folder, LogEntry, Tip
 
 
@@ -83,6 +83,8 @@ class FakeFleetRepo:
         return Tip(heads.get(self._names[Branch.INTENTS]), heads.get(self._names[Branch.STATUS]))
 
     def read_folder(self, commit: str, path: str) -> Folder | None:
+        if commit not in self.store.commits:
+            raise RepoUnusable(f"there is no commit {commit}")
         files = self.store.commits[commit].files
         if path:
             files = {
@@ -95,6 +97,8 @@ class FakeFleetRepo:
             for content in commit.files.values():
                 if isinstance(content, bytes):
                     self._blobs[_hash("blob", content)] = content
+        if oid not in self._blobs:
+            raise RepoUnusable(f"there is no blob {oid}")
         return self._blobs[oid][:limit]
 
     def push_changes(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from schemas.state import JobStatus
 from schemas.status import JobRecord, SiteRecord
 
+LONGEST_PAUSE = timedelta(minutes=5)
 NEVER = datetime.min.replace(tzinfo=UTC)
 Key = tuple[str, str | UUID | None]
 
@@ -37,4 +38,14 @@ def find_keys(job: JobRecord) -> frozenset[Key]:
 
 def is_due(job: JobRecord, *, now: datetime) -> bool:
     """Whether a queued job's time has come."""
-    return job.status is JobStatus.QUEUED and (job.run_after is None or job.run_after <= now)
+    return job.status is JobStatus.QUEUED and is_awake(job, now=now)
+
+
+def is_awake(job: JobRecord, *, now: datetime) -> bool:
+    """Whether the time that a job waits for has come.
+
+    A job that ran before waits minutes, never longer: what is further away was written before the clock was put back.
+    """
+    if job.run_after is None or job.run_after <= now:
+        return True
+    return job.epoch > 0 and job.run_after > now + LONGEST_PAUSE

@@ -28,7 +28,7 @@ from reconciler.core.admission import (
     make_status_folder,
     pair_edits,
 )
-from reconciler.core.claim import Key, find_keys, find_site_key, is_due, order_by_turn
+from reconciler.core.claim import Key, find_keys, find_site_key, is_awake, is_due, order_by_turn
 from reconciler.core.flow import Decision, End, Flow, JobView, StartStep, make_refusal
 from reconciler.core.job import ENDED, Failed, JobEvent, Started, Waited, advance
 from reconciler.core.kind import find_unmet, make_flow
@@ -196,7 +196,7 @@ class Draft:
     def carry_on_running(self) -> None:
         """Decide how each running job goes on that this worker holds, or that another has left alone too long."""
         for job in list(self._jobs.values()):
-            if job.status is JobStatus.RUNNING and self._is_awake(job):
+            if job.status is JobStatus.RUNNING and is_awake(job, now=self._world.now):
                 self._guard(job, self._carry_on)
 
     def _guard(self, job: JobRecord, decide: Callable[[JobRecord], None]) -> None:
@@ -218,9 +218,6 @@ class Draft:
 
     def _restore_state(self, state: tuple[Any, ...]) -> None:
         self._jobs, self._environments, self._sites, self._records, self._lines, self._runs = state
-
-    def _is_awake(self, job: JobRecord) -> bool:
-        return job.run_after is None or job.run_after <= self._world.now
 
     def _carry_on(self, job: JobRecord) -> None:
         is_ours = job.locked_by == self._world.worker
@@ -264,8 +261,13 @@ class Draft:
 
     def _see(self) -> World:
         """Return the world as this draft leaves it."""
+        taken = tuple(record for _, record in self._records if isinstance(record, BackupRecord))
         status = replace(
-            self._world.status, jobs=self._jobs, environments=self._environments, sites=self._sites
+            self._world.status,
+            jobs=self._jobs,
+            environments=self._environments,
+            sites=self._sites,
+            backups=(*self._world.status.backups, *taken) if taken else self._world.status.backups,
         )
         return replace(self._world, status=status)
 
