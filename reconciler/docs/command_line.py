@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Final, get_type_hints
@@ -24,17 +25,22 @@ def make_parts() -> Mapping[str, str]:
 
 
 def find_commands() -> Mapping[str, Command]:
-    """Find all commands by name."""
-    group = typer.main.get_command(app)
-    if not isinstance(group, TyperGroup):
-        raise TypeError("the command line is a group of commands")
-    return {name: command for name, command in group.commands.items() if isinstance(command, Command)}
+    """Find all commands by name; one of a group is named with it, such as `token create`."""
+    return dict(list_commands(typer.main.get_command(app)))
 
 
-def find_choices(name: str) -> Mapping[str, str]:
+def list_commands(group: object, *, prefix: str = "") -> Iterator[tuple[str, Command]]:
+    """List the commands of a group and of the groups in it."""
+    for name, command in group.commands.items() if isinstance(group, TyperGroup) else ():
+        if isinstance(command, Command):
+            yield f"{prefix}{name}", command
+        else:
+            yield from list_commands(command, prefix=f"{prefix}{name} ")
+
+
+def find_choices(command: Command) -> Mapping[str, str]:
     """Find the parameters of a command that take one of a few words, and the words."""
-    function = next(info.callback for info in app.registered_commands if info.name == name)
-    hints = get_type_hints(function) if function else {}
+    hints = get_type_hints(inspect.unwrap(command.callback)) if command.callback else {}
     return {
         parameter: " or ".join(code(word) for word in hint)
         for parameter, hint in hints.items()
@@ -46,7 +52,7 @@ def make_section(name: str, command: Command) -> str:
     """Describe one command: what it is for, how it is called, its arguments and options, an example."""
     text, _, example = (command.help or "").partition(EXAMPLE)
     parts = [f"### {name}", " ".join(text.split()), f"```\n{make_usage(name, command)}\n```"]
-    rows = list(make_rows(command, find_choices(name)))
+    rows = list(make_rows(command, find_choices(command)))
     if rows:
         parts.append(make_table(("argument or option", "default", "meaning"), rows))
     if example:
