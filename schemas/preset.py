@@ -118,6 +118,7 @@ VOLATILE_FILES: Final = (
     "wp-content/upgrade-temp-backup",
     "wp-content/wflogs",
     ".maintenance",
+    "wp-content/mu-plugins/pressluft-quiet.php",  # Pressluft's own, on copies: never promoted
     "error_log",
     "*/error_log",
     "*.log",

@@ -213,7 +213,6 @@ def test_the_copy_keeps_quiet_and_every_refresh_sees_to_it(copied: Refreshing) -
     assert copied.option("blog_public") == "0"
 
 
-@pytest.mark.xfail(reason="resource.make_protection does not leave out quiet.OWN_FILES yet", strict=False)
 def test_what_keeps_the_copy_quiet_is_neither_drift_nor_code(copied: Refreshing) -> None:
     names = {found["name"] for found in copied.pair.observe()["resources"]}
     assert "mu-plugins/must.php" in names

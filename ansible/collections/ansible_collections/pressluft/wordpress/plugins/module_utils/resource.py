@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Pattern, Tuple
 
+from ansible_collections.pressluft.wordpress.plugins.module_utils.quiet import OWN_FILES
+
 TABLE, OPTION, COMPONENT, PATH = "table", "option", "component", "path"
 PROTECTED, PRESERVED, MERGEABLE = "protected", "preserved", "mergeable"
 OPTIONS_TABLE = "options"
@@ -17,11 +19,13 @@ class Measure(NamedTuple):
     """One resource at one moment: its digest (None: it is not there), or why it could not be read.
 
     `evidence` is what a later measurement is compared with to name what differs; it never leaves the node.
+    `proof` is set where the digest was not computed anew but proved to be still true (`tablespace`).
     """
 
     digest: Optional[str]
     unreadable: str = ""
     evidence: Optional[Dict[str, Any]] = None
+    proof: str = ""
 
 
 Measures = Mapping[str, Measure]
@@ -81,9 +85,11 @@ class Protection:
 
 
 def make_protection(params: Mapping[str, Iterable[str]]) -> Protection:
-    """Turn `pressluft_protection` into values; a missing list is empty."""
+    """Turn `pressluft_protection` into values; a missing list is empty. Pressluft's own files never count."""
     fields: List[str] = list(Protection.__dataclass_fields__)
-    return Protection(**{field: Patterns(params.get(field) or ()) for field in fields})
+    patterns = {field: list(params.get(field) or ()) for field in fields}
+    patterns["volatile_files"] += OWN_FILES
+    return Protection(**{field: Patterns(patterns[field]) for field in fields})
 
 
 def make_key(kind: str, name: str) -> str:
