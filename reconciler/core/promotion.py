@@ -33,7 +33,7 @@ from reconciler.core.gate import (
 )
 from reconciler.core.job import Succeeded
 from reconciler.core.merge import decide_merge, make_node_plan
-from reconciler.core.record import make_backup_record, make_drift_record, require
+from reconciler.core.record import check_record, make_backup_record, make_drift_record, require
 from reconciler.core.upkeep import (
     find_backup_on_record,
     find_success,
@@ -104,6 +104,7 @@ def make_check_step(view: JobView, intent: Promotion, *, name: str, last: bool) 
 
     def judge(outcome: RunOutcome) -> End | None:
         observation = read_answer(outcome, "observation", Observation)
+        check_record(make_drift_record(view.job, view.parties, observation))  # now, not after the cut-over
         if not last and decide_drift(observation) is DriftStatus.DRIFTED:
             return None
         return judge_gates(view, intent, outcome=outcome, observation=observation)

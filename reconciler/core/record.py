@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
+from functools import lru_cache
 from typing import TypeVar
 from uuid import UUID, uuid5
 
@@ -12,6 +13,7 @@ from reconciler.core.drift import decide_drift, decide_verdict
 from reconciler.core.gate import bare_digest
 from reconciler.core.merge import Merged, decide_merge
 from reconciler.core.party import Parties
+from schemas.document import dump, read_status
 from schemas.fleet import Environment
 from schemas.observation import BackupMade, Observation, ObservedResource
 from schemas.preset import Protection, resolve_protection
@@ -156,6 +158,16 @@ def make_backup_record(
 
 
 def check_record(record: RecordT) -> RecordT:
-    """Return the record as it will be read back. Raises pydantic's `ValidationError`: what was changed by
-    `model_copy` has never been looked at."""
-    return type(record).model_validate(record.model_dump())
+    """Return the record as it will be read back; what `model_copy` changed has never been looked at.
+
+    Raises pydantic's `ValidationError` or `DocumentInvalid` for what the strict reader would refuse.
+    """
+    clean = type(record).model_validate(record.model_dump())
+    prove_readable(clean)
+    return clean
+
+
+@lru_cache(maxsize=256)
+def prove_readable(record: Record) -> None:
+    """Write a record and read it again. Remembered: a live check is judged again on each pass while it is staged."""
+    read_status(dump(record), path=f"{record.record_name}.yaml")

@@ -35,6 +35,7 @@ from reconciler.core.flow import (
 from reconciler.core.job import Cancelled, Failed, Retried, TakenOver
 from reconciler.core.party import Misfit, Parties, Unsettled
 from reconciler.ports import Json, RunOutcome, RunState
+from schemas.document import DocumentInvalid
 from schemas.observation import NodeReport, Reported
 from schemas.state import EnvironmentStatus, ErrorCode
 from schemas.status import Blocked
@@ -65,25 +66,24 @@ class JobWord(Reported):
 
 
 def decide_running(view: JobView, flow: Flow) -> Decision:
-    """Decide how a running job goes on; what it has gained so far is recorded with any end."""
-    decision = decide(view, flow)
+    """Decide how a running job goes on; an answer that is not understood is an end too."""
+    try:
+        return keep_gains(walk(view, flow), flow)
+    except (NodeAnswerInvalid, ValidationError, DocumentInvalid) as error:
+        # The latter two: the answer is well-formed but makes a record that could never be read back.
+        end = fail(view, ErrorCode.ANSIBLE_UNEXPECTED_ERROR, f"the node's answer makes no sense: {error}")
+        if has_gone_live(view, flow):
+            return replace(end, environments=settle(view, EnvironmentEvent.BROKE))
+        return wind_up(view, flow, end)
+
+
+def keep_gains(decision: Decision, flow: Flow) -> Decision:
+    """Record with any end what the job has gained so far."""
     if not isinstance(decision, End):
         return decision
     known = {record.id for record in decision.records}
     gained = tuple(record for record in flow.gain() if record.id not in known)
     return replace(decision, records=(*decision.records, *gained))
-
-
-def decide(view: JobView, flow: Flow) -> Decision:
-    """Decide; an answer that is not understood is an end too."""
-    try:
-        return walk(view, flow)
-    except (NodeAnswerInvalid, ValidationError) as error:
-        # A ValidationError: the answer is well-formed but makes a record that could never be read back.
-        end = fail(view, ErrorCode.ANSIBLE_UNEXPECTED_ERROR, f"the node's answer makes no sense: {error}")
-        if has_gone_live(view, flow):
-            return replace(end, environments=settle(view, EnvironmentEvent.BROKE))
-        return wind_up(view, flow, end)
 
 
 def walk(view: JobView, flow: Flow) -> Decision:
