@@ -96,7 +96,7 @@ class Git:
             "GIT_CONFIG_GLOBAL": str(self.home / "gitconfig"),
             "GIT_SSH_COMMAND": shlex.join(make_ssh_command(self.access)),
         }
-        return {"PATH": os.defpath} | kept | _FIXED | own | _make_token_header(self.access.token)
+        return {"PATH": os.defpath, **kept, **_FIXED, **own, **_make_token_header(self.access.token)}
 
 
 def write_git_home(home: Path) -> None:

@@ -173,6 +173,6 @@ def _read_head(repo: pygit2.Repository) -> str:
 
 def _read_setting(repo: pygit2.Repository, name: str) -> str:
     try:
-        return repo.config[name]
+        return repo.config[name] or ""
     except KeyError:
         return ""
