@@ -47,9 +47,11 @@ class Reception:
     def identify(self, headers: Mapping[str, str]) -> Caller:
         """Find out who asks from a request's headers. Raises `Unauthorized`."""
         authorization = headers.get("authorization")
+        token = cookie_parser(headers.get("cookie", "")).get(COOKIE)
+        if authorization is not None and token is not None:
+            raise Unauthorized("send a session's cookie or a bearer token, not both")
         if authorization is not None:
             return self._identify_program(authorization)
-        token = cookie_parser(headers.get("cookie", "")).get(COOKIE)
         self.sessions.check(token, now=self.now())
         return Caller(ADMIN, None, may_write=True, by_cookie=True)
 

@@ -50,6 +50,7 @@ FAILURES: Final[Mapping[str, tuple[str, str]]] = {
     "413": ("PayloadTooLarge", "The body is too long."),
     "415": ("UnsupportedMediaType", "The body is not JSON."),
     "429": ("TooManyRequests", "Too many failed logins."),
+    "431": ("HeadersTooLarge", "The headers are too long."),
     "503": ("Unavailable", "Too much at a time, or the fleet repo cannot be reached."),
 }
 PAGED_HEADER: Final = {
@@ -65,8 +66,33 @@ COOKIE_HEADER: Final = {
     "description": "`session_token`: HttpOnly, SameSite=Strict, 24 hours; Secure but on this very machine.",
     "schema": {"type": "string"},
 }
-JOB_LINK: Final = {
+FIRST: Final = "$response.body#/0/id"
+LINKS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "list_sites": {"site": {"operationId": "list_environments", "parameters": {"site_id": FIRST}}},
+    "list_environments": {
+        "environment": {"operationId": "read_environment", "parameters": {"environment_id": FIRST}},
+        "promote": {
+            "operationId": "promote",
+            "parameters": {"environment_id": "$response.body#/1/id"},
+            "requestBody": {"target_environment_id": FIRST},
+        },
+    },
+    "list_drift_checks": {
+        "drift_check": {"operationId": "read_drift_check", "parameters": {"check_id": FIRST}}
+    },
+    "list_backups": {
+        "restore": {
+            "operationId": "restore",
+            "parameters": {"environment_id": "$request.path.environment_id"},
+            "requestBody": {"backup_id": FIRST},
+        }
+    },
+    "list_jobs": {"job": {"operationId": "read_job", "parameters": {"job_id": FIRST}}},
+}
+"""Where what a list answers is used next; `promote` in the order of the usual names, production before staging."""
+JOB_LINKS: Final = {
     "job": {"operationId": "read_job", "parameters": {"job_id": "$response.body#/job_id"}},
+    "events": {"operationId": "stream_events", "parameters": {"job_id": "$response.body#/job_id"}},
     "cancel": {"operationId": "cancel_job", "parameters": {"job_id": "$response.body#/job_id"}},
 }
 
@@ -143,8 +169,7 @@ def find_failures(operation: Schema, *, path: str, method: str) -> Iterator[str]
     yield "503"
     if path == "/readyz":
         return
-    yield "400"
-    yield "401"
+    yield from ("400", "401", "431")
     if path == HOOK:
         yield from ("408", "413", "415")
         return
@@ -181,7 +206,9 @@ def describe_success(operation: Schema, *, path: str, method: str) -> None:
         responses["204"]["headers"] = {"Set-Cookie": dict(COOKIE_HEADER)}
     if "202" in responses and path != HOOK:
         responses["202"]["description"] = "The intent's commit is durable in the fleet repo."
-        responses["202"]["links"] = JOB_LINK
+        responses["202"]["links"] = JOB_LINKS
+    if operation["operationId"] in LINKS:
+        responses["200"]["links"] = LINKS[operation["operationId"]]
 
 
 def format_contract(document: Schema) -> str:

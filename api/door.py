@@ -39,6 +39,7 @@ class Limits:
     body_bytes: int = 64 * 1024
     hook_bytes: int = 25 * 1024 * 1024
     """Git servers send whole lists of commits."""
+    head_bytes: int = 16 * 1024
     body_seconds: float = 10
     in_flight: int = 256
     streams: int = 100
@@ -89,6 +90,7 @@ class Door:
         began, exit_ = time.perf_counter(), Exit(scope, send)
         operation: Operation | None = None
         try:
+            refuse_long_head(scope, limit=self.limits.head_bytes)
             operation = self._find_operation(scope)
             await self._let_in(operation, scope, receive, exit_)
         except PressluftError as error:
@@ -244,6 +246,15 @@ def find_path(scope: Scope) -> str:
     path: str = scope["path"]
     root = scope.get("root_path", "")
     return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
+
+
+def refuse_long_head(scope: Scope, *, limit: int) -> None:
+    """Refuse an address and headers that are longer than anybody needs. Raises `Unacceptable`."""
+    lengths = [len(name) + len(value) for name, value in scope["headers"]]
+    if sum(lengths) + len(scope["raw_path"]) + len(scope["query_string"]) > limit:
+        raise Unacceptable(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"at most {limit} bytes of headers are taken"
+        )
 
 
 def refuse_odd_query(operation: Operation, scope: Scope) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
@@ -30,6 +31,7 @@ CODES: Mapping[int, str] = {
     413: "payload_too_large",
     415: "unsupported_media_type",
     429: "too_many_requests",
+    431: "headers_too_large",
     500: "internal_error",
     503: "unavailable",
 }
@@ -104,7 +106,8 @@ def install_error_handlers(app: FastAPI) -> None:
 
 def answer_bug(path: str, error: Exception) -> JSONResponse:
     """Answer what nobody foresaw; only the log says what it was."""
-    log.error("a request broke", path=path, exc_info=error)
+    # Written out here, since some renderers of exceptions show the values of variables as well.
+    log.error("a request broke", path=path, traceback="".join(traceback.format_exception(error)))
     return answer(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong here; the server's log says what")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from schemas.model import (
     Digest,
@@ -19,6 +19,7 @@ from schemas.model import (
     Shape,
     Text,
     Timestamp,
+    make_expectation,
     parse_timestamp,
 )
 from schemas.state import (
@@ -70,6 +71,20 @@ IdempotencyKey = Annotated[str, Shape(KEY_PATTERN, "1 to 255 visible ASCII chara
 Cursor = Annotated[str, Shape(CURSOR_PATTERN, "the `after` of a Link header")]
 
 
+def check_characters(value: str) -> str:
+    """Refuse halves of surrogate pairs, which JSON can spell and nobody can store."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise make_expectation("whole characters") from error
+    return value
+
+
+WHOLE: Final = AfterValidator(check_characters)
+AskedText = Annotated[Text, WHOLE]
+AskedLine = Annotated[Line, WHOLE]
+
+
 class Detail(Model):
     """One reason of a failure."""
 
@@ -97,7 +112,7 @@ class Problem(Model):
 class Login(Model):
     """The admin's password."""
 
-    password: str = Field(min_length=1, max_length=1024)
+    password: Annotated[str, Field(min_length=1, max_length=1024), WHOLE]
     """As it was set by the operator."""
 
 
@@ -233,7 +248,7 @@ class DriftCheckView(Model):
 class Asked(Model):
     """The body of requests that need none."""
 
-    reason: Text | None = None
+    reason: AskedText | None = None
     """Why; kept with the job."""
 
 
@@ -242,7 +257,7 @@ class PromoteRequest(Model):
 
     target_environment_id: Id
     """The site's production."""
-    reason: Text | None = None
+    reason: AskedText | None = None
     """Why; kept with the job."""
     pin: Digest | None = None
     """Fingerprint of the source as it was reviewed."""
@@ -261,7 +276,7 @@ class BackupRequest(Model):
 
     backup_scope: BackupScope = BackupScope.FULL
     """What to back up; the backup gate asks for `full`."""
-    reason: Text | None = None
+    reason: AskedText | None = None
     """Why; kept with the job."""
 
 
@@ -272,16 +287,16 @@ class RefreshRequest(Model):
     """`protected` data only, or a `full` fresh copy."""
     anonymise: Flag = False
     """Run the node's anonymise script before the copy serves a request."""
-    reason: Text | None = None
+    reason: AskedText | None = None
     """Why; kept with the job."""
 
 
 class RollbackRequest(Model):
     """The body of `POST /environments/{id}/rollback`."""
 
-    overwrite: Annotated[tuple[Line, ...], Field(max_length=100)] = ()
+    overwrite: Annotated[tuple[AskedLine, ...], Field(max_length=100)] = ()
     """Promoted resources that production wrote to since and that may be lost, by name."""
-    reason: Text | None = None
+    reason: AskedText | None = None
     """Why; kept with the job."""
 
 
@@ -290,7 +305,7 @@ class RestoreRequest(Model):
 
     backup_id: Id
     """One of the environment's own backups."""
-    reason: Text | None = None
+    reason: AskedText | None = None
     """Why; kept with the job."""
 
 
@@ -301,3 +316,12 @@ class ProgressLine(Model):
     """When it was reported."""
     text: str
     """What is being done."""
+
+
+class JobEvent(Model):
+    """One event of `GET /jobs/{id}/events`."""
+
+    event: Literal["job", "progress"]
+    """`job`: the job as it now is; `progress`: a line of what its run does."""
+    data: str
+    """JSON on one line: a `JobView`, or a `ProgressLine`."""

@@ -16,7 +16,7 @@ from api.views import show_job
 from reconciler.core.job import ENDED
 from reconciler.errors import PressluftError
 from reconciler.ports import RunEvent
-from schemas.api import JobView, ProgressLine
+from schemas.api import JobEvent, JobView, ProgressLine
 from schemas.model import Id
 from schemas.status import JobRecord
 
@@ -25,6 +25,7 @@ BREATH_SECONDS = 15.0
 """Proxies close what is silent for a minute."""
 PROGRESS_SECONDS = 1.0
 """Progress lines are files of this machine, which ring no bell."""
+EVENT_SCHEMA = JobEvent.model_json_schema()
 LINE = TypeAdapter(ProgressLine)
 JOB = TypeAdapter(JobView)
 
@@ -32,7 +33,7 @@ JOB = TypeAdapter(JobView)
 @router.get(
     "/jobs/{job_id}/events",
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {"text/event-stream": {"schema": EVENT_SCHEMA}}}},
 )
 async def stream_events(job_id: Id, request: Request, desk: AtDesk, caller: From) -> StreamingResponse:
     """Stream a job: `event: job` whenever it changes, `event: progress` for each line; ends with the job."""

@@ -27,13 +27,14 @@ from schemas.status import (
     EnvironmentRecord,
     JobRecord,
     SiteRecord,
-    StatusRecord,
     make_record_path,
 )
 
 SPACE = UUID("3c6e2a52-9f0b-4b63-8a2c-5d1f8e7a6b01")
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
-REFUSAL = "production changed since staging was last refreshed: comments. Next: refresh first, then promote again."
+REFUSAL = (
+    "production changed since staging was last refreshed: comments. Next: refresh first, then promote again."
+)
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,6 @@ def make_big_fleet(
     """Make a bare repo with two environments a site and that many ended jobs over that many days."""
     chance = random.Random(seed)
     bare = folder / "fleet.git"
-    subprocess.run(
-        ["git", "init", "--quiet", "--bare", "--initial-branch=main", str(bare)], check=True
-    )
     files = dict(list_documents(sites=sites, nodes=nodes))
     ended: dict[str, list[UUID]] = {}
     for number in range(jobs):
@@ -68,7 +66,9 @@ def make_big_fleet(
     for site, ids in ended.items():
         files[f"status/{site}/ended.txt"] = "".join(f"{job_id}\n" for job_id in ids).encode()
     import_files(bare, files)
-    environments = [uuid5(SPACE, f"site-{i:04d}/{name}") for i in range(sites) for name in ("production", "staging")]
+    environments = [
+        uuid5(SPACE, f"site-{i:04d}/{name}") for i in range(sites) for name in ("production", "staging")
+    ]
     return BigFleet(bare, tuple(environments), tuple(job for ids in ended.values() for job in ids))
 
 
@@ -150,7 +150,8 @@ def make_job(number: int, site: str, created: datetime) -> JobRecord:
 
 
 def make_backup(job: JobRecord) -> BackupRecord:
-    assert job.environment_id is not None and job.site_id is not None
+    assert job.environment_id is not None
+    assert job.site_id is not None
     return BackupRecord(
         id=uuid5(job.id, "backup"),
         status=BackupStatus.COMPLETED,
@@ -169,13 +170,16 @@ def make_backup(job: JobRecord) -> BackupRecord:
 
 
 def import_files(bare: Path, files: dict[str, bytes]) -> None:
-    """Commit all files at once."""
+    """Make a bare repo whose first commit has all files."""
+    subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(bare)], check=True)
     with subprocess.Popen(
         ["git", "-C", str(bare), "fast-import", "--quiet"], stdin=subprocess.PIPE
     ) as process:
         assert process.stdin is not None
         stream = process.stdin
-        stream.write(b"commit refs/heads/main\ncommitter Bench <bench@example.org> 1767225600 +0000\ndata 5\nfleet\n")
+        stream.write(
+            b"commit refs/heads/main\ncommitter Bench <bench@example.org> 1767225600 +0000\ndata 5\nfleet\n"
+        )
         for path, data in files.items():
             stream.write(f"M 100644 inline {path}\ndata {len(data)}\n".encode() + data + b"\n")
     assert process.returncode == 0
