@@ -14,12 +14,12 @@ import structlog
 from reconciler.adapters.git_repo import GitFleetRepo, Identity, open_fleet_repo
 from reconciler.adapters.playbook_runner import AnsiblePlaybookRunner
 from reconciler.core.variables import NodeFolders
-from reconciler.errors import Transient
+from reconciler.errors import PressluftError
 from reconciler.observe import Observer
 from reconciler.reconcile import PassReport, Reconciler, run_pass
 from reconciler.settings import Settings, find_bundled
 
-RETRY_SECONDS = 5.0
+ONCE_FAILURES = 5
 EMAIL = "pressluft@localhost"
 
 log = structlog.get_logger()
@@ -66,14 +66,18 @@ class Daemon:
         self._wake.set()
 
     def run(self) -> None:
-        """Run until `stop`."""
-        self._serve(lambda _: self._stop.is_set())
+        """Run until `stop`; a pass that fails is logged, and the loop lives on."""
+        self._serve(lambda _: False, most_failures=None)
 
     def run_once(self) -> None:
-        """Run until nothing is left to do: no job runs, and no pass changes anything."""
-        self._serve(lambda report: self._stop.is_set() or (report is not None and report.running == 0))
+        """Run until nothing is left to do: no job runs here, and no pass changes anything.
 
-    def _serve(self, is_done: Callable[[PassReport | None], bool]) -> None:
+        Jobs that wait stay queued. Raises what the last pass failed with when `ONCE_FAILURES` in a row have failed:
+        who asks for one run must hear that it was none.
+        """
+        self._serve(lambda report: report.settled and not report.running, most_failures=ONCE_FAILURES)
+
+    def _serve(self, is_done: Callable[[PassReport], bool], *, most_failures: int | None) -> None:
         runner = self._make_runner()
         leftovers = runner.clean_leftovers()
         if leftovers:
@@ -82,9 +86,7 @@ class Daemon:
             reconciler = self._make_reconciler(repo, runner)
             with repo.make_watcher(self.wake, interval=self.settings.poll_seconds):
                 log.info("watching", repo=self.settings.repo, worker=self.settings.worker)
-                while not is_done(self._pass(reconciler)):
-                    self._wake.wait(self.settings.poll_seconds)
-                    self._wake.clear()
+                self._loop(reconciler, is_done, most_failures=most_failures)
         log.info("stopped", worker=self.settings.worker)
 
     def _make_runner(self) -> AnsiblePlaybookRunner:
@@ -107,17 +109,30 @@ class Daemon:
             folders=NodeFolders(self.settings.node_state_dir, self.settings.node_config_dir),
         )
 
-    def _pass(self, reconciler: Reconciler) -> PassReport | None:
-        """Run one pass; a failure is logged and the loop lives on."""
-        if self._stop.is_set():
-            return None
-        try:
-            return run_pass(reconciler)
-        except Transient as error:
-            log.warning("cannot look right now", reason=str(error), retry_after=error.retry_after)
-        except Exception:
-            log.exception("a pass broke; trying again", retry_after=RETRY_SECONDS)
-        return None
+    def _loop(
+        self, reconciler: Reconciler, is_done: Callable[[PassReport], bool], *, most_failures: int | None
+    ) -> None:
+        failures = 0
+        while not self._stop.is_set():
+            try:
+                if is_done(run_pass(reconciler)):
+                    return
+                failures = 0
+            except Exception as error:
+                failures += 1
+                log_failure(error)
+                if failures == most_failures:
+                    raise
+            self._wake.wait(self.settings.poll_seconds)
+            self._wake.clear()
+
+
+def log_failure(error: Exception) -> None:
+    """Log why a pass failed: what passes by itself in a line, a bug with its traceback."""
+    if isinstance(error, PressluftError):
+        log.warning("cannot look right now", reason=str(error), kind=type(error).__name__)
+    else:
+        log.error("a pass broke; trying again", exc_info=error)
 
 
 def stop_on_signals(daemon: Daemon) -> None:

@@ -63,9 +63,9 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class PassReport:
-    """What one pass did: whether anything changed, and whether any job is still open.
+    """What one pass did: whether anything changed, and how many jobs are still open.
 
-    `settled`: the last look found nothing to do; else it was given up for now.
+    `running`: jobs that this worker holds. `settled`: the last look found nothing to do; else it was given up for now.
     """
 
     changed: bool
@@ -124,12 +124,10 @@ def is_spent(reconciler: Reconciler, job: JobRecord) -> bool:
 
 def make_report(look: Look, *, changed: bool) -> PassReport:
     """Count what is open after the last look."""
-    statuses = [job.status for job in look.world.status.jobs.values()]
-    return PassReport(
-        changed=changed,
-        running=statuses.count(JobStatus.RUNNING),
-        queued=statuses.count(JobStatus.QUEUED),
-    )
+    jobs = look.world.status.jobs.values()
+    held = [job for job in jobs if job.status is JobStatus.RUNNING and job.locked_by == look.world.worker]
+    queued = [job for job in jobs if job.status is JobStatus.QUEUED]
+    return PassReport(changed=changed, running=len(held), queued=len(queued))
 
 
 def observe(reconciler: Reconciler) -> Look | None:
