@@ -41,6 +41,9 @@ from reconciler.ports import RunEvent, RunOutcome, RunSpec, RunState
 
 _KEY = re.compile(r"[0-9a-f-]{36}\.[0-9]+\.[a-z0-9_-]+")
 _PLAYBOOK = re.compile(r"[a-z0-9][a-z0-9_-]*")
+LOGS = "logs"
+"""The folder beside the run root that keeps the raw output of ended runs, `<job>.<epoch>.<step>.log`."""
+MOST_LOGS = 1000
 _RETRY_SECONDS = 30.0
 _GRACE_SECONDS = 5.0
 """How long a dead daemon's supervisors get to clean up themselves."""
@@ -129,13 +132,14 @@ class AnsiblePlaybookRunner:
                 return
 
     def forget(self, key: str) -> None:
-        """Remove what is kept of an ended run. Raises ValueError while it runs."""
+        """Remove what is kept of an ended run but its log. Raises ValueError while it runs."""
         folder = self._find_folder(key)
         if folder is None:
             return
         # A result counts before the supervisor has left: who saw the outcome may forget the run.
         if folder.read_result() is None and self._is_running(folder):
             raise ValueError(f"the run {key} has not ended")
+        _keep_log(folder, self._run_root.parent / LOGS)
         _remove(folder)
 
     def clean_leftovers(self) -> Sequence[str]:
@@ -234,6 +238,15 @@ def _spawn_supervisor(folder: RunFolder, environment: Mapping[str, str]) -> subp
         )
     finally:
         os.close(descriptor)
+
+
+def _keep_log(folder: RunFolder, logs: Path) -> None:
+    """Move a run's raw output to where operators look for it (spec §5), and let go of the oldest."""
+    logs.mkdir(mode=0o700, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        folder.log.rename(logs / f"{folder.path.name}.log")
+    for old in sorted(logs.glob("*.log"), key=lambda path: path.stat().st_mtime)[:-MOST_LOGS]:
+        old.unlink(missing_ok=True)
 
 
 def _remove(folder: RunFolder) -> None:

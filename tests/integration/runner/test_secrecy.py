@@ -120,3 +120,13 @@ def list_ancestors(value: Json) -> list[tuple[list[str], list[str]]]:
     assert isinstance(value, list)
     pairs = [(one["argv"], one["environ"]) for one in value if isinstance(one, dict)]
     return [([str(a) for a in argv or ()], [str(e) for e in env or () if e]) for argv, env in pairs]  # type: ignore[union-attr]
+
+
+def test_the_raw_output_outlives_the_run_on_the_controller_alone(stage: Stage) -> None:
+    key = stage.runner.start(make_spec("succeed"))
+    stage.wait(key)
+    stage.runner.forget(key)
+    log = stage.run_root.parent / "logs" / f"{key}.log"
+    assert "PLAY RECAP" in log.read_text()
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    assert stat.S_IMODE(log.parent.stat().st_mode) == 0o700
