@@ -235,6 +235,8 @@ def record(reconciler: Reconciler, plan: Plan) -> None:
         log.error("a job broke the planner; it ends failed", traceback=bug)
     for job in plan.ended:
         forget_runs(reconciler, job)
+    for key in plan.stops:
+        reconciler.runner.cancel(key)
     for spec in plan.runs:
         reconciler.on_step("before run")
         start_run(reconciler, spec)

@@ -31,10 +31,6 @@ from schemas.syntax import MOST_BYTES
 MOST_TRIES = 50
 TARGETING = frozenset({JobType.ENV_PROMOTE, JobType.ENV_RESTORE, JobType.RELEASE_ROLLBACK})
 """Job types of which only one may be open for a target (spec.md §8: `conflict`)."""
-CANCEL_REFUSED = "cannot be cancelled: its cut-over has begun"
-"""What the reconciler notes on a job that it was asked to cancel too late."""
-
-
 class NotFound(PressluftError):
     """There is no such site, environment, job or record."""
 

@@ -12,9 +12,10 @@ from api.errors import ResetRefused
 from api.page import show
 from api.routes.reading import find_environment
 from api.routes.requesting import NO_BODY
+from reconciler.core.cancellation import CANCEL_REFUSED
 from reconciler.core.job import ENDED
 from reconciler.errors import Transient
-from reconciler.request import CANCEL_REFUSED, NotCancellable, Request, make_cancel_name
+from reconciler.request import NotCancellable, Request, make_cancel_name
 from reconciler.service import make_intent_name
 from schemas.api import Asked, CancelOutcome, ResetOutcome
 from schemas.intent import Cancel, CancelSpec, Reset, ResetSpec

@@ -18,6 +18,7 @@ from reconciler.core.world import FleetView, IntentFile, SiteView
 from reconciler.observe import DEFAULT_FLEET
 from schemas.document import DocumentInvalid, PathKind, Problem, classify_path, find_place, read_document
 from schemas.fleet import Environment, Fleet, Node, Site
+from schemas.intent import Cancel
 from schemas.model import Model
 from schemas.syntax import START
 
@@ -95,7 +96,7 @@ def check_together(documents: dict[str, Model]) -> list[DocumentInvalid]:
     view = make_view(documents)
     problems = [place(view, a, reason) for a, _, reason in find_overlaps(view)]
     for file in view.intents:
-        if file.intent is not None and find_job_id(file, view):
+        if file.intent is not None and not isinstance(file.intent, Cancel) and find_job_id(file, view):
             found = find_parties(file.intent, site=file.site, view=view)
             if isinstance(found, Misfit):
                 problems.append(DocumentInvalid(file.path, Problem(START, "spec", found.message)))

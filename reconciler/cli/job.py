@@ -17,7 +17,7 @@ from reconciler.cli.common import (
     print_table,
     stop,
 )
-from reconciler.service import Service
+from reconciler.service import JobFilter, Service
 from schemas.model import format_timestamp
 from schemas.status import JobRecord
 
@@ -34,7 +34,8 @@ def jobs(
 
     Example: pressluft jobs acme --limit 5
     """
-    found = [item for item in open_service(repo, config).list_jobs() if not site or item.site == site][:limit]
+    wanted = JobFilter(sites=frozenset({site}) if site else None)
+    found = open_service(repo, config).list_jobs(wanted, limit=limit)
     if as_json:
         print_json(found)
         return

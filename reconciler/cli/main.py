@@ -48,6 +48,7 @@ app.command("drift-check")(request.drift_check)
 app.command("backup")(request.backup)
 app.command("refresh")(request.refresh)
 app.command("rollback")(request.rollback)
+app.command("cancel")(request.cancel)
 app.command("demo")(demo.demo)
 app.add_typer(token.app, name="token")
 

@@ -1,4 +1,4 @@
-"""The commands that write an intent: promote, drift-check, backup, refresh, rollback."""
+"""The commands that write an intent: promote, drift-check, backup, refresh, rollback, cancel."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ from reconciler.cli.common import (
     split_target,
     stop,
 )
+from reconciler.cli.job import find_job
 from reconciler.errors import Transient
+from reconciler.request import make_cancel_name
 from reconciler.service import Service, make_intent_name
-from schemas.intent import Backup, DriftCheck, Intent, Promotion, Refresh, Rollback
+from schemas.intent import Backup, Cancel, CancelSpec, DriftCheck, Intent, Promotion, Refresh, Rollback
 from schemas.model import Metadata
 from schemas.state import BackupScope, JobStatus, RefreshScope
 from schemas.status import JobRecord
@@ -152,6 +154,32 @@ def rollback(
     site, environment = split_target(target)
     spec = {"environment": environment, "overwrite": overwrite or []}
     write(open_service(repo, config), site, make(Rollback, spec, reason), wait=wait, as_json=as_json)
+
+
+@explained
+def cancel(
+    job_id: Annotated[str, typer.Argument(metavar="JOB", help="The job's id, or the beginning of it.")],
+    reason: ReasonOption = None,
+    wait: WaitOption = False,
+    as_json: JsonOption = False,
+    repo: RepoOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Cancel a job; once its cut-over has begun it is seen through.
+
+    Example: pressluft cancel 3f9a --wait
+    """
+    service = open_service(repo, config)
+    job = find_job(service, job_id)
+    spec = CancelSpec(job_id=job.id, reason=reason, actor=getpass.getuser())
+    service.request(job.site, Cancel(metadata=Metadata(name=make_cancel_name(job.id)), spec=spec))
+    found = follow(service, job.id) if wait else service.find_job(job.id)
+    if as_json:
+        print_json(found)
+    else:
+        out.print(f"job {job.id} is {found.status}", markup=False)
+    if wait and found.status is not JobStatus.CANCELLED:
+        raise typer.Exit(EXIT_REFUSED)
 
 
 def make(model: type[Any], spec: dict[str, Any], reason: str | None) -> Intent:

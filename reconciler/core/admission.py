@@ -81,14 +81,15 @@ def list_new(sightings: Iterable[Sighting], world: World) -> Iterator[Sighting]:
     """List the files whose job was never seen, each job once.
 
     A file at the path of an open job is an edit of it, whatever it holds now. A file that was refused as it stands
-    never becomes a job later, when what was missing around it has come.
+    never becomes a job later, when what was missing around it has come. A Cancel becomes no job, it acts on one.
     """
     status = world.status
     seen = {*status.jobs, *status.ended, *status.damaged}
     edited = {sighting.file.path for _, sighting in pair_edits(sightings, world)}
     for sighting in sightings:
         is_known = sighting.job_id in seen or find_file_id(sighting.file) in seen
-        if not is_known and sighting.file.path not in edited:
+        is_cancel = isinstance(sighting.file.intent, Cancel)
+        if not is_known and not is_cancel and sighting.file.path not in edited:
             seen.add(sighting.job_id)
             yield sighting
 
@@ -110,10 +111,6 @@ def admit(file: IntentFile, job_id: UUID, *, view: FleetView, now: datetime) -> 
     job = make_job(file, job_id, view=view, now=now)
     if file.intent is None:
         return reject(job, file.error, now=now)
-    if isinstance(file.intent, Cancel):
-        return reject(
-            job, "Cancel is not carried out by this version; delete a queued intent to withdraw it", now=now
-        )
     found = find_parties(file.intent, site=file.site, view=view)
     if isinstance(found, Misfit):
         return reject(job, f"{file.path}: {found.message}", now=now)

@@ -28,8 +28,16 @@ from reconciler.core.admission import (
     make_status_folder,
     pair_edits,
 )
+from reconciler.core.cancellation import (
+    CANCEL_REFUSED,
+    Stop,
+    TooLate,
+    cancel_queued,
+    decide_cancelling,
+    find_cancellations,
+)
 from reconciler.core.claim import Key, find_keys, find_site_key, is_awake, is_due, order_by_turn
-from reconciler.core.flow import Decision, End, Flow, JobView, StartStep, make_refusal
+from reconciler.core.flow import Decision, End, Flow, JobView, Keep, StartStep, make_refusal
 from reconciler.core.job import ENDED, Failed, JobEvent, Started, Waited, advance
 from reconciler.core.kind import find_unmet, make_flow
 from reconciler.core.party import Misfit, Parties
@@ -66,6 +74,8 @@ class Plan:
     """Files that never become a job, by site, to be listed with the jobs that ended."""
     story: tuple[Line, ...] = ()
     runs: tuple[RunSpec, ...] = ()
+    stops: tuple[str, ...] = ()
+    """Keys of runs that are to be stopped: their jobs are cancelled."""
     bugs: tuple[str, ...] = ()
     """Tracebacks of jobs that broke the planner: they end `failed`, the others go on."""
 
@@ -109,6 +119,8 @@ class Draft:
         self._bugs: list[str] = []
         self._turns: set[Key] = set()
         self._sightings = list_sightings(world)
+        self._cancellations = find_cancellations(self._sightings)
+        self._stops: list[str] = []
 
     def meet_environments(self) -> None:
         """Make a record of each environment and site that is seen for the first time, or under another name."""
@@ -178,6 +190,8 @@ class Draft:
         for job in list_edited(self._sightings, self._world):
             if self._jobs[job.id].status not in ENDED:
                 self._record_job(self._jobs[job.id].model_copy(update={"notes": job.notes}), None)
+        for job in list(cancel_queued(self._jobs.values(), self._cancellations, now=self._world.now)):
+            self._record_job(job, tell(job, self._intents.get(job.id)))
 
     def _admit(self, sighting: Sighting) -> None:
         """Admit one file; one that breaks the planner is reported like any that is no intent."""
@@ -229,16 +243,39 @@ class Draft:
         flow = make_flow(view)
         if is_ours and job.id in self._world.outcomes:
             view = accept_end(view, flow)
-            self._order(job, decide_running(view, make_flow(view)), view)
+            self._order(job, self._heed_cancel(view), view)
         elif is_ours or self._world.now > job.updated_at + find_patience(flow):
             # Nobody here claimed it at this epoch, or its own daemon has not been heard of for too long.
             self._order(job, take_over(view), view)
+
+    def _heed_cancel(self, view: JobView) -> Decision:
+        """Decide how a running job goes on, or how it ends where somebody wants it cancelled."""
+        job, flow = view.job, make_flow(view)
+        decision = decide_running(view, flow)
+        intent = self._cancellations.get((job.site, job.id))
+        if intent is None:
+            return decision
+        match decide_cancelling(view, flow, decision, intent=intent):
+            case Stop(step):
+                self._stops.append(f"{job.id}.{job.epoch}.{step}")
+                return Keep()
+            case TooLate(decision):
+                self._note(job, CANCEL_REFUSED)
+                return decision
+            case other:
+                return other
+
+    def _note(self, job: JobRecord, note: str) -> None:
+        """Note something on a job, once."""
+        if note not in job.notes:
+            noted = {"notes": (*job.notes, note), "updated_at": self._world.now}
+            self._record_job(job.model_copy(update=noted), None)
 
     def _order(self, job: JobRecord, decision: Decision, view: JobView) -> None:
         if isinstance(decision, StartStep):
             self._runs.append(make_run_spec(view, decision, folders=self._folders))
         elif isinstance(decision, End):
-            self._end(job, decision)
+            self._end(self._jobs[job.id], decision)
 
     def _make_view(self, job: JobRecord) -> JobView | str:
         """Put together what is known of a job; a text says why it cannot go on."""
@@ -410,6 +447,7 @@ class Draft:
             buried=tuple(self._list_buried(jobs)),
             story=tuple(self._lines),
             runs=tuple(self._runs),
+            stops=tuple(self._stops),
             bugs=tuple(self._bugs),
         )
 
