@@ -218,20 +218,13 @@ def make_stage_step(view: JobView) -> Step:
 
 
 def make_cut_over_step(view: JobView) -> Step:
-    """Switch; asked once more right before it: the stop, freezes (they bind up to the cut-over)."""
+    """Switch. The live check is judged again right before it, by the policy of that moment."""
     policy = view.world.fleet.fleet.spec
-
-    def guard() -> End | None:
-        end = refuse(view, find_policy_unmet(view.parties, view.world))
-        observation = find_observation(view)
-        return record_check(view, end, observation) if end and observation else end
-
     return Step(
         "cut_over",
         PLAYBOOK,
         policy.timeouts.cut_over,
         request=lambda: {"keep_old_release": int(policy.keep_old_release.total_seconds())},
-        guard=guard,
         changes_live=True,
     )
 
