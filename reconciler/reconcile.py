@@ -28,6 +28,8 @@ from schemas.document import dump
 from schemas.state import ErrorCode, JobStatus
 from schemas.status import JobRecord, StatusRecord, make_record_path
 
+MOST_ROUNDS = 100
+"""Looks of one pass. Runs take longer than a look, so only a plan that undoes itself gets there."""
 MOST_REFUSALS = 10  # design §2: claims give up after 10 refusals and stay queued
 ENDED_FILE = "status/{site}/ended.txt"
 
@@ -78,7 +80,7 @@ def run_pass(reconciler: Reconciler) -> PassReport:
     """Run passes until one finds nothing to change. Raises `Transient` or `RepoUnusable` from the repo."""
     changed = False
     refusals = 0
-    while True:
+    for _ in range(MOST_ROUNDS):
         look = observe(reconciler)
         if look is None:
             return PassReport(changed=changed, running=0, queued=0)
@@ -95,6 +97,8 @@ def run_pass(reconciler: Reconciler) -> PassReport:
         if plan.is_empty and not plan.runs:
             return make_report(look, changed=changed)
         changed = True
+    log.error("every look finds something to do; going on with the next pass", rounds=MOST_ROUNDS)
+    return PassReport(changed=True, running=0, queued=0, settled=False)
 
 
 def plan_pass(reconciler: Reconciler, world: World) -> Plan:
