@@ -20,9 +20,12 @@ from api.server import Server, make_server
 from api.tokens import TokenFile
 from reconciler.core.party import Parties
 from reconciler.core.record import find_protection
-from reconciler.daemon import open_repo
+from reconciler.core.variables import NodeFolders
+from reconciler.daemon import SystemClock, open_repo
 from reconciler.errors import TipMoved
+from reconciler.observe import Observer
 from reconciler.ports import Branch, CommitMessage
+from reconciler.reconcile import Reconciler, run_pass
 from reconciler.settings import Settings
 from schemas.document import dump
 from schemas.fleet import Environment, Node, Site
@@ -44,6 +47,9 @@ from schemas.status import (
     make_record_path,
 )
 from tests.big_fleet import SPACE, import_files, list_documents, make_backup, make_environment, make_job
+from tests.fake_runner import FakePlaybookRunner
+from tests.story import STEPS
+from tests.story import Node as NodeOfStory
 
 PASSWORD = "correct horse battery staple"
 PASSWORD_HASH = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(PASSWORD)
@@ -271,3 +277,34 @@ def make_running(job: JobRecord) -> JobRecord:
 def replace_fields(job: JobRecord, **fields: object) -> JobRecord:
     """Change fields, and validate."""
     return JobRecord.model_validate({**job.model_dump(), **fields})
+
+
+@contextmanager
+def reconciling(living: Living) -> Iterator[tuple[FakePlaybookRunner, NodeOfStory]]:
+    """Let a reconciler without Ansible carry out what is asked, for as long as the block lasts."""
+    runner, stopping = FakePlaybookRunner(), threading.Event()
+    node = NodeOfStory(SystemClock())  # type: ignore[arg-type] # it only asks for the time
+    for step in STEPS:
+        runner.answer(step, node.answer)
+
+    def work() -> None:
+        with open_repo(living.settings, purpose="reconciler") as repo:
+            reconciler = Reconciler(
+                repo=repo,
+                runner=runner,
+                clock=SystemClock(),
+                observer=Observer(repo),
+                worker="worker-1",
+                max_jobs=4,
+                folders=NodeFolders("/state", "/etc/pressluft"),
+            )
+            while not stopping.wait(0.02):
+                run_pass(reconciler)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield runner, node
+    finally:
+        stopping.set()
+        thread.join()
