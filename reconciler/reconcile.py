@@ -17,7 +17,8 @@ from uuid import UUID
 
 import structlog
 
-from reconciler.core.planner import Plan, make_plan
+from reconciler.core.plan import Plan
+from reconciler.core.planner import make_plan
 from reconciler.core.story import make_message
 from reconciler.core.variables import NodeFolders
 from reconciler.core.world import FleetView, StatusView, World

@@ -8,7 +8,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -40,60 +40,30 @@ from reconciler.core.claim import Key, find_keys, find_site_key, is_awake, is_du
 from reconciler.core.flow import Decision, End, Flow, JobView, Keep, StartStep, make_refusal
 from reconciler.core.job import ENDED, Failed, JobEvent, Started, Waited, advance
 from reconciler.core.kind import find_unmet, make_flow
+from reconciler.core.meeting import meet_environments, meet_sites, touch
 from reconciler.core.party import Misfit, Parties
+from reconciler.core.plan import Plan
 from reconciler.core.record import check_record
 from reconciler.core.story import Line, tell
 from reconciler.core.variables import NodeFolders, make_run_spec
 from reconciler.core.walk import PROBE_TIMEOUT, accept_end, decide_running, take_over
-from reconciler.core.world import SiteView, World
+from reconciler.core.world import World
 from reconciler.ports import RunSpec
-from schemas.fleet import Environment
 from schemas.intent import Intent
 from schemas.state import ErrorCode, JobStatus
 from schemas.status import (
     BackupRecord,
     Blocked,
     DriftCheckRecord,
-    EnvironmentRecord,
     JobRecord,
-    SiteRecord,
 )
 
 RecordT = TypeVar("RecordT")
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a pass does: records to commit with their story, then runs to start, then runs to forget."""
-
-    jobs: Mapping[UUID, JobRecord] = field(default_factory=dict)
-    environments: Mapping[UUID, tuple[str, EnvironmentRecord]] = field(default_factory=dict)
-    sites: Mapping[UUID, SiteRecord] = field(default_factory=dict)
-    records: tuple[tuple[str, BackupRecord | DriftCheckRecord], ...] = ()
-    buried: tuple[tuple[str, UUID], ...] = ()
-    """Files that never become a job, by site, to be listed with the jobs that ended."""
-    story: tuple[Line, ...] = ()
-    runs: tuple[RunSpec, ...] = ()
-    stops: tuple[str, ...] = ()
-    """Keys of runs that are to be stopped: their jobs are cancelled."""
-    bugs: tuple[str, ...] = ()
-    """Tracebacks of jobs that broke the planner: they end `failed`, the others go on."""
-
-    @property
-    def ended(self) -> tuple[JobRecord, ...]:
-        """The jobs that end with this plan."""
-        return tuple(job for job in self.jobs.values() if job.status in ENDED)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to commit."""
-        return not (self.jobs or self.environments or self.sites or self.records)
-
-
 def make_plan(world: World, intents: Mapping[UUID, Intent], *, folders: NodeFolders) -> Plan:
     """Plan one pass. `intents` holds the admitted version of every open job's intent."""
     draft = Draft(world, intents, folders)
-    draft.meet_environments()
     draft.bury_damaged()
     draft.admit_intents()
     draft.carry_on_running()
@@ -111,57 +81,17 @@ class Draft:
         self._intents = dict(intents)
         self._folders = folders
         self._jobs: dict[UUID, JobRecord] = dict(world.status.jobs)
-        self._environments = dict(world.status.environments)
-        self._sites = dict(world.status.sites)
+        self._environments = dict(meet_environments(world))
+        self._sites = dict(meet_sites(world))
         self._records: list[tuple[str, BackupRecord | DriftCheckRecord]] = []
-        self._lines: list[Line] = []
+        new_sites = [site for site_id, site in self._sites.items() if site_id not in world.status.sites]
+        self._lines = [Line(f"met site {site.name}") for site in new_sites]
         self._runs: list[RunSpec] = []
         self._bugs: list[str] = []
         self._turns: set[Key] = set()
         self._sightings = list_sightings(world)
         self._cancellations = find_cancellations(self._sightings)
         self._stops: list[str] = []
-
-    def meet_environments(self) -> None:
-        """Make a record of each environment and site that is seen for the first time, or under another name."""
-        for site in self._world.fleet.sites.values():
-            if site.document is None:
-                continue
-            self._meet_site(site, site.document.metadata.id)
-            for env in site.environments.values():
-                self._meet_environment(env, site)
-
-    def _meet_site(self, site: SiteView, site_id: UUID) -> None:
-        primary = site.production.metadata.id if site.production else None
-        known, now = self._sites.get(site_id), self._world.now
-        if known is None:
-            self._sites[site_id] = SiteRecord(
-                id=site_id, name=site.name, primary_environment_id=primary, created_at=now, updated_at=now
-            )
-            self._lines.append(Line(f"met site {site.name}"))
-            return
-        # A site whose folder is there under another id is not renamed: its name stays taken.
-        name = known.name if known.name in self._world.fleet.sites else site.name
-        if (known.name, known.primary_environment_id) != (name, primary):
-            self._touch_site(site_id, name=name, primary_environment_id=primary)
-
-    def _meet_environment(self, env: Environment, site: SiteView) -> None:
-        known, now = self._environments.get(env.metadata.id), self._world.now
-        site_id = require_id(site)
-        paths = self._world.status.paths.get(env.metadata.id, frozenset())
-        if known is None:
-            self._environments[env.metadata.id] = EnvironmentRecord(
-                id=env.metadata.id, name=env.metadata.name, site_id=site_id, created_at=now, updated_at=now
-            )
-        elif paths != {f"status/{site.name}/environments/{env.metadata.name}.yaml"}:
-            # Renamed, moved with its site, or copied by hand: written anew under its name, and nowhere else.
-            self._environments[known.id] = life.update(known, at=now, name=env.metadata.name, site_id=site_id)
-
-    def _touch_site(self, site_id: UUID, **fields: object) -> None:
-        """Change a site's record; when it was last touched is also when the site last had its turn."""
-        site = self._sites[site_id]
-        counted = {"updated_at": self._world.now, "state_version": site.state_version + 1}
-        self._sites[site_id] = site.model_copy(update={**counted, **fields})
 
     def bury_damaged(self) -> None:
         """End the jobs whose record somebody broke: what became of them cannot be told any more."""
@@ -379,7 +309,8 @@ class Draft:
             return
         started = bind(started, view.parties)
         self._record_job(started, tell(started, view.intent))
-        self._touch_site(view.parties.site.metadata.id)
+        site_id = view.parties.site.metadata.id
+        self._sites[site_id] = touch(self._sites[site_id], at=self._world.now)
         beginning = life.STARTS.get(started.job_type) if started.job_type else None
         record = self._environments[view.parties.environment.metadata.id]
         if beginning is not None:
@@ -429,7 +360,7 @@ class Draft:
             statuses = [env.status for env in self._environments.values() if env.site_id == site.id]
             status = life.mirror_site_status(statuses)
             if status is not site.status:
-                self._touch_site(site.id, status=status)
+                self._sites[site.id] = touch(site, at=self._world.now, status=status)
 
     def finish(self) -> Plan:
         """Return what differs from the world as it was."""
@@ -470,13 +401,6 @@ class Draft:
     @staticmethod
     def _changed(new: Mapping[UUID, RecordT], old: Mapping[UUID, RecordT]) -> Iterator[tuple[UUID, RecordT]]:
         return ((key, value) for key, value in new.items() if old.get(key) != value)
-
-
-def require_id(site: SiteView) -> UUID:
-    """Return the id of a site whose own file is in force."""
-    if site.document is None:
-        raise ValueError(f"site {site.name} has no id")
-    return site.document.metadata.id
 
 
 def find_patience(flow: Flow) -> timedelta:
