@@ -119,7 +119,7 @@ class LocalOrigin:
     def _remove_own_leftover(self, ref: str) -> None:
         """Remove the lock file of a killed process of ours; a person's is recognised by its time and left."""
         lock = self._path / f"{ref}.lock"
-        for leftover in self._state.leftovers:
+        for leftover in self._state.find_leftovers():
             with suppress(FileNotFoundError):
                 found = lock.stat()
                 is_ours = leftover.ref == ref and found.st_uid == os.geteuid()

@@ -34,7 +34,7 @@ class StateFolder:
         self.mirror = self.path / "mirror.git"
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._in_use = os.open(self.path / "in-use.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self.leftovers = self._clear_leftovers()
+        self._leftovers = self._clear_leftovers()
         write_git_home(self.home)
 
     def close(self) -> None:
@@ -63,6 +63,11 @@ class StateFolder:
         finally:
             note.unlink(missing_ok=True)
 
+    def find_leftovers(self) -> tuple[Leftover, ...]:
+        """Find the refs that killed processes were moving, those included that died beside us since."""
+        notes = [note for note in self.path.glob(f"{_MOVING}*") if not _is_alive(note)]
+        return (*self._leftovers, *(_read_note(note) for note in notes))
+
     def _clear_leftovers(self) -> tuple[Leftover, ...]:
         """Remove what killed processes left here, if none is alive; returns the refs they were moving."""
         try:
@@ -71,11 +76,30 @@ class StateFolder:
             fcntl.flock(self._in_use, fcntl.LOCK_SH)
             return ()
         notes = list(self.path.glob(f"{_MOVING}*"))
-        leftovers = tuple(Leftover(note.read_text(), note.stat().st_mtime) for note in notes)
+        leftovers = tuple(_read_note(note) for note in notes)
         for stale in [*notes, *_find_stale_locks(self.mirror)]:
             stale.unlink(missing_ok=True)
         fcntl.flock(self._in_use, fcntl.LOCK_SH)
         return tuple(leftover for leftover in leftovers if leftover.ref)
+
+
+def _read_note(note: Path) -> Leftover:
+    """Read a note; one that is gone by now names no ref."""
+    try:
+        return Leftover(note.read_text(), note.stat().st_mtime)
+    except FileNotFoundError:
+        return Leftover("", 0.0)
+
+
+def _is_alive(note: Path) -> bool:
+    """Whether the process that left a note is there: a number that was given anew counts as alive."""
+    try:
+        os.kill(int(note.name.removeprefix(_MOVING)), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _find_stale_locks(mirror: Path) -> list[Path]:

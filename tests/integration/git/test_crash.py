@@ -90,6 +90,19 @@ def test_a_lock_we_left_behind_is_removed(bare: Path, tmp_path: Path, fleet: Ope
     assert not note.exists()
 
 
+def test_a_lock_of_one_that_dies_beside_us_is_removed_as_well(
+    bare: Path, tmp_path: Path, fleet: OpenFleet
+) -> None:
+    survivor = fleet(bare)
+    tip = survivor.fetch().status
+    _die_at(_UNDER_THE_LOCK, tmp_path, str(bare))
+    _age(bare / "refs/heads/main.lock")
+    (note,) = (tmp_path / "state" / "git").glob("*/moving-ref.*")
+    _age(note)
+    commit = survivor.push_changes(Branch.STATUS, expected=tip, changes={"a": b"1"}, message=SAID)
+    assert git(bare, "rev-parse", "main") == commit
+
+
 def test_a_lock_of_somebody_else_is_left_and_waited_for(bare: Path, fleet: OpenFleet) -> None:
     lock = bare / "refs/heads/main.lock"
     lock.touch()
