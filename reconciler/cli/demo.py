@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from reconciler.cli.common import explained, out
-from reconciler.demo.stage import run_demo
 
 
 @explained
@@ -20,4 +19,6 @@ def demo(
 
     Example: pressluft demo --keep
     """
+    from reconciler.demo.stage import run_demo  # noqa: PLC0415 - no other command needs servers
+
     run_demo(out, keep=keep)

@@ -12,8 +12,6 @@ from typing import Annotated
 import structlog
 import typer
 
-from api.app import make_facade
-from api.server import make_server
 from reconciler.cli.common import ConfigOption, RepoOption, explained
 from reconciler.daemon import Daemon, stop_on_signals
 from reconciler.settings import Settings, load_settings
@@ -43,6 +41,9 @@ def run(
 @contextmanager
 def serving(daemon: Daemon, settings: Settings) -> Iterator[None]:
     """Serve the facade in a thread of this process; if it ends by itself, the daemon does too."""
+    from api.app import make_facade  # noqa: PLC0415 - only `--api` needs a web framework
+    from api.server import make_server  # noqa: PLC0415 - the same
+
     server = make_server(make_facade(settings, on_hook=daemon.wake), settings)
 
     def serve() -> None:

@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from api.app import make_facade
-from api.server import make_server
 from reconciler.cli.common import ConfigOption, RepoOption, explained
 from reconciler.cli.run import configure_logs
 from reconciler.settings import load_settings
@@ -33,6 +31,9 @@ def serve(
 
     Example: pressluft serve --repo /srv/git/fleet.git --port 8420
     """
+    from api.app import make_facade  # noqa: PLC0415 - no other command should wait for a web framework
+    from api.server import make_server  # noqa: PLC0415 - the same
+
     given = {
         "repo": repo,
         "host": host,
