@@ -7,8 +7,9 @@ month backwards and glance at one month's records at a time, so that a page cost
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -42,6 +43,8 @@ NOTHING = Documents(DEFAULT_FLEET, {}, {}, {})
 RecordT = TypeVar("RecordT", JobRecord, EnvironmentRecord, SiteRecord, BackupRecord, DriftCheckRecord)
 Position = tuple[datetime, UUID]
 """Where a job stands in lists, which are sorted by it, newest first."""
+Placing = tuple[Position, Leaf | JobRecord]
+Glanced = tuple[Position, Leaf, JobGlance]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class Index:
     _observer: Observer = field(init=False)
     _records: OrderedDict[str, StatusRecord] = field(default_factory=OrderedDict)
     _glances: dict[UUID, tuple[Leaf, JobGlance | None]] = field(default_factory=dict)
+    _sorted: dict[str, tuple[int, Sequence[Glanced]]] = field(default_factory=dict)
     _pending_sites: dict[str, Pending] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -184,25 +188,37 @@ class Index:
             if job is not None:
                 yield job
 
-    def _list_recorded(
-        self, wanted: JobFilter, after: Position | None
-    ) -> Iterator[tuple[Position, Leaf | JobRecord]]:
+    def _list_recorded(self, wanted: JobFilter, after: Position | None) -> Iterator[Placing]:
+        """List positions and leaves, newest first, from a position on."""
         if wanted.status in {JobStatus.QUEUED, JobStatus.RUNNING}:
-            yield from self._sort(self.shelf.open_jobs, wanted)
+            placings = self._sort(self.shelf.open_jobs)
+            yield from (item[:2] for item in placings if wanted.takes(item[2], item[1].site))
             return
         for month in sorted(self.shelf.months, reverse=True):
-            if after is None or month <= make_month(after[0]):
-                yield from self._sort(self.shelf.months[month], wanted)
+            if after is not None and month > make_month(after[0]):
+                continue
+            placings = self._sort_month(month)
+            begin = bisect_left(placings, 1, key=lambda item: int(after is None or item[0] < after))
+            for position, leaf, glance in islice(placings, begin, None):
+                if wanted.takes(glance, leaf.site):
+                    yield position, leaf
 
-    def _sort(
-        self, leaves: Mapping[UUID, Leaf], wanted: JobFilter
-    ) -> Iterator[tuple[Position, Leaf | JobRecord]]:
+    def _sort_month(self, month: str) -> Sequence[Glanced]:
+        """Sort a month's jobs, newest first; sorted again only when one of them has changed."""
+        stamp = self.shelf.changes.get(month, 0)
+        known = self._sorted.get(month)
+        if known is None or known[0] != stamp:
+            known = (stamp, self._sort(self.shelf.months[month]))
+            self._sorted[month] = known
+        return known[1]
+
+    def _sort(self, leaves: Mapping[UUID, Leaf]) -> Sequence[Glanced]:
         found = [
-            ((glance.created_at, glance.id), leaf)
+            ((glance.created_at, glance.id), leaf, glance)
             for job_id, leaf in leaves.items()
-            if (glance := self._glance(job_id, leaf)) is not None and wanted.takes(glance, leaf.site)
+            if (glance := self._glance(job_id, leaf)) is not None
         ]
-        return iter(sorted(found, key=lambda item: item[0], reverse=True))
+        return sorted(found, key=lambda item: item[0], reverse=True)
 
     def _glance(self, job_id: UUID, leaf: Leaf) -> JobGlance | None:
         known = self._glances.get(job_id)

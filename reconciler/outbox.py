@@ -23,7 +23,7 @@ from reconciler.service import Service
 
 MOST_TOGETHER = 50
 MOST_QUEUED = 500
-WARM_UP_STEP, WARM_UP_PAUSE = 25, 0.005
+WARM_UP_STEP, WARM_UP_PAUSE = 50, 0.003
 """How many records are glanced at at a time, and the seconds in between that belong to callers."""
 
 log = structlog.get_logger()

@@ -56,6 +56,8 @@ class Shelf:
     leaves: Mapping[Kind, dict[UUID, Leaf]] = field(default_factory=lambda: {kind: {} for kind in Kind})
     months: dict[str, dict[UUID, Leaf]] = field(default_factory=dict)
     """The jobs of each month, over all sites."""
+    changes: dict[str, int] = field(default_factory=dict)
+    """How often the jobs of each month changed: what was made of them before may be stale."""
     open_jobs: dict[UUID, Leaf] = field(default_factory=dict)
     """The jobs that `ended.txt` does not name."""
     _oid: str = ""
@@ -135,10 +137,13 @@ class Shelf:
         kind, _, month = path.partition("/")
         self.leaves[Kind(kind)].update(fresh)
         if kind == Kind.JOBS:
+            self.changes[month] = self.changes.get(month, 0) + 1
             self.months.setdefault(month, {}).update(fresh)
 
     def _drop_folder(self, node: SiteNode, path: str) -> None:
         kind, _, month = path.partition("/")
+        if kind == Kind.JOBS:
+            self.changes[month] = self.changes.get(month, 0) + 1
         places = [self.leaves[Kind(kind)]]
         places += [self.months.setdefault(month, {}), self.open_jobs] if kind == Kind.JOBS else []
         for record_id, leaf in node.folders.pop(path, ("", {}))[1].items():
