@@ -188,17 +188,26 @@ def test_a_cut_over_that_has_begun_is_told_as_it_ended_whatever_people_commit(
     assert (record.status, record.current_release_id) == (EnvironmentStatus.ACTIVE, job.id)
 
 
-def test_a_resumed_cut_over_is_seen_through_a_freeze() -> None:
+@pytest.mark.parametrize(
+    "files",
+    [
+        pytest.param({"pressluft.yaml": STOP}, id="the stop"),
+        pytest.param({"sites/acme/environments/staging.yaml": None}, id="a deleted source"),
+        pytest.param({"sites/acme/environments/staging.yaml": "nonsense\n"}, id="a broken source"),
+    ],
+)
+def test_a_resumed_cut_over_is_seen_through_whatever_people_commit(files: dict[str, str | None]) -> None:
     story, node = make_story()
     story.back_up()
     story.runner.answer("cut_over", lambda _: None)
     job = story.promote()
     node.diaries[job.id].cut = "renamed"
-    story.commit({"pressluft.yaml": STOP})
+    story.commit(files)
     story.runner.answer("cut_over", node.answer)
     story.runner.end(f"{job.id}.1.cut_over", RunOutcome(RunState.LOST))
     story.run()
     assert story.job("release").status is JobStatus.SUCCEEDED
+    assert story.steps("release")[-2:] == ["probe", "cut_over"]
 
 
 def test_a_backup_that_grows_old_during_the_cut_over_does_not_undo_it(story: Story) -> None:
@@ -451,6 +460,19 @@ def test_a_check_that_proves_nothing_opens_nothing(
     made = answer(story.node)
     monkeypatch.setattr(type(story.node), "observation", lambda _: made)
     assert story.promote().error_code is ErrorCode.DRIFT_GATE_UNMET
+
+
+def test_tables_that_are_defined_differently_are_named_and_nothing_is_staged(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story.back_up()
+    differences = [{"table": "posts", "difference": "column post_color only on the source"}]
+    made = {**story.node.observation(), "schema_differences": differences}
+    monkeypatch.setattr(type(story.node), "observation", lambda _: made)
+    job = story.promote()
+    assert job.error_code is ErrorCode.SCHEMA_UNSUPPORTED
+    assert "post_color" in str(job.error_message)
+    assert story.steps("release") == ["check-1"]
 
 
 def test_an_earlier_round_of_refreshing_is_never_what_is_staged(story: Story) -> None:
