@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from reconciler.stack.mariadb import Login, MariaDB
 from schemas.observation import Observation
 from schemas.state import DriftStatus
 from tests.integration.node.observed_pair import (
+    JOB,
     PROTECTION,
     Pair,
     find,
@@ -233,6 +235,43 @@ def test_rows_that_only_the_source_has_are_counted_and_named(copied: Pair) -> No
     copied.sql("INSERT INTO S.posts (ID, post_title) SELECT seq, 'draft' FROM seq_101_to_130")
     [only] = copied.observe()["source_only"]
     assert only == {"table": "posts", "count": 30, "samples": [str(number) for number in range(101, 121)]}
+
+
+def test_rows_with_keys_of_any_kind_that_only_the_source_has_are_named(copied: Pair) -> None:
+    for side in "PS":
+        copied.sql(
+            f"CREATE TABLE {side}.wc_orders (a VARCHAR(9) COLLATE utf8mb4_unicode_520_ci, b DATE, PRIMARY KEY (a, b))"
+        )
+    copied.sql(
+        "INSERT INTO P.wc_orders VALUES ('ä', '2024-01-01')",
+        "INSERT INTO S.wc_orders VALUES ('Ä', '2024-01-01'), ('é', '2024-01-02')",
+    )
+    [only] = copied.observe()["source_only"]
+    assert only == {"table": "wc_orders", "count": 1, "samples": ["é,2024-01-02"]}
+
+
+def test_uploads_that_only_the_source_has_are_named(copied: Pair) -> None:
+    copied.path("staging", "wp-content/uploads/2024/new.png").write_bytes(b"new")
+    copied.path("production", "wp-content/uploads/2024/a.png").unlink()
+    [only] = copied.observe()["source_only"]
+    path = "wp-content/uploads/2024/new.png"
+    assert only == {"table": "wp-content/uploads", "count": 1, "samples": [path]}
+
+
+def test_a_changed_option_or_component_is_named(copied: Pair) -> None:
+    copied.sql("UPDATE P.options SET option_value = 'New' WHERE option_name = 'blogname'")
+    copied.path("production", "wp-content/plugins/shop/shop.php").write_text("<?php /* shop 3 */")
+    observation = copied.observe()
+    assert find(observation, "blogname")["samples"] == ["blogname"]
+    assert find(observation, "plugins/shop")["samples"] == ["plugins/shop"]
+    assert find(observation, "logo")["samples"] == []
+
+
+def test_a_baseline_of_another_production_says_nothing(copied: Pair) -> None:
+    other = replace(copied.production, id=JOB)
+    observation = replace(copied, production=other).observe()
+    assert observation["baseline"] is None
+    assert decide(observation) is DriftStatus.UNKNOWN
 
 
 def test_a_post_deleted_on_production_is_no_work_of_the_source(copied: Pair) -> None:

@@ -17,6 +17,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest impor
     measure_folder,
     read_tree,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import Measure
 
 NOBODY = 65534
 
@@ -134,7 +135,7 @@ def test_a_loop_of_links_ends(folder: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_absent(tmp_path: Path) -> None:
-    assert measure_folder(str(tmp_path / "none")) == (None, "", None)
+    assert measure_folder(str(tmp_path / "none")) == Measure(None)
 
 
 def test_a_link_that_leads_nowhere_is_unreadable(tmp_path: Path) -> None:

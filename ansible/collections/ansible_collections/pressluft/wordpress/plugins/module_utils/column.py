@@ -127,7 +127,7 @@ def make_literal(column: Column, text: str) -> str:
 
 def describe_key(key: Sequence[Column], values: Sequence[str]) -> str:
     """Return a key as a person reads it: `17`, `17,akismet`."""
-    pairs = zip(key, values)  # noqa: B905 - Python 3.8 has no `strict`
+    pairs = zip(key, values)
     return ",".join(_describe_value(column, text) for column, text in pairs)
 
 
@@ -185,7 +185,7 @@ def _describe_value(column: Column, text: str) -> str:
 def _make_range(key: Sequence[Column], values: Sequence[str], inner: str, last: str) -> str:
     pairs: List[Tuple[str, str]] = [
         (quote_name(column.name), make_literal(column, text))
-        for column, text in zip(key, values)  # noqa: B905 - Python 3.8 has no `strict`
+        for column, text in zip(key, values)
     ]
     steps = []
     for index, (name, literal) in enumerate(pairs):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import Dict, List, Mapping
+from typing import Callable, Dict, List, Mapping
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import Environment
 from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest import (
@@ -46,6 +46,7 @@ CORE_FILES = frozenset(
 )
 _COLLECTIONS = frozenset(["plugins", "themes", "mu-plugins"])
 _OWNER_EXECUTES = 0o100
+Reader = Callable[..., Tree]
 
 
 def find_component(path: str) -> str:
@@ -72,14 +73,17 @@ def find_component_paths(component: str) -> List[str]:
     return [path]
 
 
-def measure_components(environment: Environment, protection: Protection) -> Dict[str, Measure]:
+def measure_components(
+    environment: Environment, protection: Protection, *, read: Reader = read_tree
+) -> Dict[str, Measure]:
     """Measure all code of the current release; protected, preserved and volatile paths are not code.
 
-    A file that cannot be read makes its component unreadable. Raises NodeError (`DRIFT_CHECK_FAILED`) when
-    there is no current release: its absence must not look like a release without code.
+    `read` reads a folder: `manifest.read_tree`, or the one of a `ManifestCache`. A file that cannot be read makes
+    its component unreadable. Raises NodeError (`DRIFT_CHECK_FAILED`) when there is no current release: its absence
+    must not look like a release without code.
     """
     try:
-        tree = read_tree(
+        tree = read(
             environment.current, skip=lambda path: bool(path) and not protection.is_code(os.fsdecode(path))
         )
     except OSError as error:

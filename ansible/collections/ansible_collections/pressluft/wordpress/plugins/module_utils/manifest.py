@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import Measure
 
@@ -59,16 +59,35 @@ def read_tree(top: str, *, skip: Optional[Callable[[bytes], bool]] = None) -> Tr
     """
     root = os.fsencode(os.path.realpath(top))
     tree = Tree({}, {})
-    files = _walk(root, os.lstat(root), tree, skip or _skip_nothing)
-    batches = [files[start : start + _BATCH] for start in range(0, len(files), _BATCH)]
+    hash_files(root, _walk(root, os.lstat(root), tree, skip or _skip_nothing), tree)
+    return tree
+
+
+def read_entries(root: bytes, paths: Iterable[bytes], tree: Tree) -> None:
+    """Add entries that are no folders, given relative to `root`, to a tree, whatever they are by now."""
+    files: List[bytes] = []
+    for path in paths:
+        try:
+            status = os.lstat(_join(root, path))
+            if stat.S_ISREG(status.st_mode):
+                files.append(path)
+            else:
+                tree.entries[path] = _make_entry(status, _read_link(root, path, status))
+        except OSError as error:  # noqa: PERF203 - each has its own reason
+            tree.unreadable[path] = error.strerror or str(error)
+    hash_files(root, files, tree)
+
+
+def hash_files(root: bytes, paths: Sequence[bytes], tree: Tree) -> None:
+    """Add regular files, given relative to `root`, to a tree; one that vanished or changes is unreadable."""
+    batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        for batch in pool.map(lambda paths: [_hash_file(root, path) for path in paths], batches):
+        for batch in pool.map(lambda some: [_hash_file(root, path) for path in some], batches):
             for path, entry, reason in batch:
                 if entry is None:
                     tree.unreadable[path] = reason
                 else:
                     tree.entries[path] = entry
-    return tree
 
 
 def digest_entries(entries: Mapping[bytes, Entry]) -> str:
@@ -92,9 +111,13 @@ def measure_folder(top: str) -> Measure:
     if not os.path.lexists(top):
         return Measure(None)
     try:
-        tree = read_tree(top)
+        return measure_tree(read_tree(top))
     except OSError as error:
         return Measure(None, unreadable="%s: %s" % (top, error.strerror))
+
+
+def measure_tree(tree: Tree) -> Measure:
+    """Return what was read of a folder as a resource."""
     if tree.unreadable:
         return Measure(None, unreadable=describe_unreadable(tree.unreadable))
     return Measure(digest_entries(tree.entries), evidence=make_evidence(tree.entries))

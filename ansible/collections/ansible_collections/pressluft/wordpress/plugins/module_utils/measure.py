@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, Set
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.component import measure_components
-from ansible_collections.pressluft.wordpress.plugins.module_utils.database import find_tables
+from ansible_collections.pressluft.wordpress.plugins.module_utils.database import TableInfo, find_tables
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import Environment
 from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest import measure_folder
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
@@ -69,17 +69,25 @@ def measure_side(
     for kind, measure in work.items():
         try:
             measures.update(add_kind(kind, measure()))
-        except NodeError as error:
+        except NodeError as error:  # noqa: PERF203 - four rounds
             if error.code == "SCHEMA_UNSUPPORTED":
                 raise
             failures[kind] = error.message
     return Side(measures, failures)
 
 
-def measure_paths(environment: Environment, protection: Protection) -> Dict[str, Measure]:
-    """Measure every protected path, absent ones too, keyed by its path below `current`."""
+def measure_paths(
+    environment: Environment,
+    protection: Protection,
+    *,
+    measure: Callable[[str, str], Measure] = lambda _name, place: measure_folder(place),
+) -> Dict[str, Measure]:
+    """Measure every protected path, absent ones too, keyed by its path below `current`.
+
+    `measure` is given that name and where it lies.
+    """
     names = find_protected_paths(environment, protection.protected_paths)
-    return {name: measure_folder(os.path.join(environment.current, name)) for name in names}
+    return {name: measure(name, os.path.join(environment.current, name)) for name in names}
 
 
 def find_protected_paths(environment: Environment, patterns: Iterable[str]) -> List[str]:
@@ -94,21 +102,30 @@ def find_protected_paths(environment: Environment, patterns: Iterable[str]) -> L
     return sorted(found)
 
 
-def _measure_all_tables(
-    connection: Connection[Any], environment: Environment, rows_kept: int
-) -> Dict[str, Measure]:
-    names = find_tables(connection, environment.database, environment.table_prefix)
-    if {"blogs", "site"} <= set(names):
+def find_site_tables(connection: Connection[Any], environment: Environment) -> Dict[str, TableInfo]:
+    """Return all tables that are measured as tables, the largest first; `options` is measured row by row.
+
+    Raises NodeError for a network of sites (`SCHEMA_UNSUPPORTED`) and for a prefix without a site.
+    """
+    tables = find_tables(connection, environment.database, environment.table_prefix)
+    if {"blogs", "site"} <= set(tables):
         raise NodeError(
             "SCHEMA_UNSUPPORTED",
             "%s is a network of sites (it has the tables blogs and site)" % environment.name,
             "Pressluft does not promote multisite; take this site out of the fleet.",
         )
-    if OPTIONS_TABLE not in names:  # a wrong prefix would otherwise look like a site without data
+    if OPTIONS_TABLE not in tables:  # a wrong prefix would otherwise look like a site without data
         raise NodeError(
             "DRIFT_CHECK_FAILED",
             "database %s has no table %s" % (environment.database, environment.table(OPTIONS_TABLE)),
             "Check the environment's database name and table_prefix.",
         )
-    wanted = sorted(set(names) - {OPTIONS_TABLE}, key=lambda name: -names[name].data_length)
+    names = sorted(set(tables) - {OPTIONS_TABLE}, key=lambda name: (-tables[name].data_length, name))
+    return {name: tables[name] for name in names}
+
+
+def _measure_all_tables(
+    connection: Connection[Any], environment: Environment, rows_kept: int
+) -> Dict[str, Measure]:
+    wanted = find_site_tables(connection, environment)
     return measure_tables(connection, environment, wanted, rows_kept=rows_kept)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set
@@ -31,10 +30,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest impor
     describe_path,
     find_changed_paths,
 )
-from ansible_collections.pressluft.wordpress.plugins.module_utils.measure import (
-    Side,
-    measure_side,
-)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.measure import Side
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import (
     COMPONENT,
     MERGEABLE,
@@ -51,7 +47,11 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.resource impor
     split_key,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_digest import compare_schemas
-from ansible_collections.pressluft.wordpress.plugins.module_utils.source_only import find_source_only
+from ansible_collections.pressluft.wordpress.plugins.module_utils.source_only import (
+    find_source_only,
+    find_source_only_paths,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.survey import Surveyor, survey_sides
 from ansible_collections.pressluft.wordpress.plugins.module_utils.upgrade import find_pending_upgrade
 
 if TYPE_CHECKING:
@@ -95,9 +95,11 @@ def observe(
     cannot be reached, the baseline is not what was written, or a side is a network of sites.
     """
     baseline = read_baseline(state_dir, source.id)
+    if baseline is not None and baseline["production_id"] != production.id:
+        baseline = None  # of another production: nothing is known about this one
     taken_at = clock.read_now()
-    with ThreadPoolExecutor(2) as pool:  # two cores, and mostly the server's work
-        sides = list(pool.map(lambda side: _measure(side, protection, defaults_file), (production, source)))
+    surveyors = [Surveyor(side, protection, state_dir=state_dir) for side in (production, source)]
+    sides = survey_sides(surveyors, defaults_file=defaults_file)
     look = _Look(_Sides(production, source), protection, sides[0], sides[1], baseline)
     with closing(connect(defaults_file)) as connection:
         resources = [_make_resource(look, kind, name) for kind, name in _find_names(look)]
@@ -109,15 +111,10 @@ def observe(
             "source_fingerprint": _make_fingerprint(resources),
             "pending_upgrade": _find_pending_upgrade(connection, look),
             "schema_differences": _find_schema_differences(look, resources),
-            "source_only": _find_source_only(connection, look, resources),
+            "source_only": _find_source_only(connection, look, resources, state_dir),
             "resources": resources,
         }
     return {"id": _digest(found), **found}
-
-
-def _measure(environment: Environment, protection: Protection, defaults_file: str) -> Side:
-    with closing(connect(defaults_file)) as connection:
-        return measure_side(connection, environment, protection)
 
 
 def _find_names(look: _Look) -> List[List[str]]:
@@ -158,7 +155,7 @@ def _make_resource(look: _Look, kind: str, name: str) -> Resource:
         "source": theirs.digest,
         "source_baseline": before.get("source"),
         "equal": None,
-        "proof": "digest" if kind in (TABLE, OPTION) else "manifest",
+        "proof": ours.proof or ("digest" if kind in (TABLE, OPTION) else "manifest"),
         "unreadable": _join_reasons(ours, theirs),
         "samples": [],
     }
@@ -220,7 +217,12 @@ def _add_samples(
     """Name what differs on production from the baseline, where the baseline kept what that takes."""
     for found in resources:
         before, now = found["production_baseline"], found["production"]
-        if found["unreadable"] or before in (None, now) or found["kind"] not in (TABLE, PATH):
+        if found["unreadable"] or look.baseline is None or before == now:
+            continue
+        if found["kind"] in (OPTION, COMPONENT):  # one row, or one piece of code: its name says it all
+            found["samples"] = [found["name"]]
+            continue
+        if before is None:
             continue
         evidence = read_evidence(state_dir, look.sides.source.id, before)
         if evidence is not None and now is not None:
@@ -234,7 +236,7 @@ def _find_samples(
     now = look.production.get(kind, name).evidence or {}
     if kind == PATH:
         changed = find_changed_paths(evidence["entries"], now["entries"])[:SAMPLES]
-        return [describe_path(os.fsencode(os.path.join(name, path).rstrip("/"))) for path in changed]
+        return [_name_path(name, path) for path in changed]
     if evidence["schema"] != now["schema"]:
         return ["definition"]
     production = look.sides.production
@@ -263,19 +265,39 @@ def _find_pending_upgrade(connection: Connection[Any], look: _Look) -> Optional[
 
 
 def _find_source_only(
-    connection: Connection[Any], look: _Look, resources: Iterable[Resource]
+    connection: Connection[Any], look: _Look, resources: Iterable[Resource], state_dir: str
 ) -> List[Dict[str, Any]]:
-    """Only where the source's table is not what was copied: else all it has came from production."""
-    rows = []
+    """Only where the source's is not what was copied: else all it has came from production."""
+    found_only = []
     for found in resources:
-        if found["kind"] != TABLE or found["protection"] != PROTECTED or found["unreadable"]:
+        if found["protection"] != PROTECTED or found["unreadable"]:
             continue
         if None in (found["production"], found["source"]) or found["source"] == found["source_baseline"]:
             continue
-        only = find_source_only(connection, *look.sides, name=found["name"])
+        if found["kind"] == TABLE:
+            only = find_source_only(connection, *look.sides, name=found["name"])
+        else:
+            only = _find_source_only_paths(look, found, state_dir)
         if only:
-            rows.append(only)
-    return rows
+            found_only.append(only)
+    return found_only
+
+
+def _find_source_only_paths(look: _Look, found: Resource, state_dir: str) -> Optional[Dict[str, Any]]:
+    name, before = found["name"], found["production_baseline"]
+    known = read_evidence(state_dir, look.sides.source.id, before) if before else None
+    sides = [side.get(found["kind"], name).evidence or {} for side in (look.production, look.source)]
+    ours, theirs = (_name_paths(name, side.get("entries", {})) for side in sides)
+    return find_source_only_paths(name, ours, theirs, _name_paths(name, (known or {}).get("entries", {})))
+
+
+def _name_paths(folder: str, entries: Mapping[str, str]) -> Dict[str, str]:
+    """A manifest by its paths as people read them, below `current`."""
+    return {_name_path(folder, path): entry for path, entry in entries.items()}
+
+
+def _name_path(folder: str, path: str) -> str:
+    return describe_path(os.fsencode(os.path.join(folder, path).rstrip("/")))
 
 
 def _make_fingerprint(resources: Iterable[Resource]) -> str:

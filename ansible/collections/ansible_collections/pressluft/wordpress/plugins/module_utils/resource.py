@@ -24,7 +24,7 @@ class Measure(NamedTuple):
 
     digest: Optional[str]
     unreadable: str = ""
-    evidence: Optional[Dict[str, Any]] = None
+    evidence: Optional[Mapping[str, Any]] = None
     proof: str = ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from typing import TYPE_CHECKING, Any, List, NamedTuple
+from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import (
     DatabaseError,
@@ -22,6 +22,10 @@ _PREFIX_MARK = "\0"  # cannot stand in a definition, so that no text imitates a 
 _DIFFERENCES_SHOWN = 6
 
 
+Trigger = Tuple[Any, ...]
+Triggers = Dict[str, List[Trigger]]
+
+
 class Schema(NamedTuple):
     """A table's or view's definition without what differs from place to place, and its digest in hex."""
 
@@ -30,11 +34,19 @@ class Schema(NamedTuple):
     is_view: bool
 
 
-def read_schema(connection: Connection[Any], database: str, table: str, *, prefix: str = "") -> Schema:
+def read_schema(
+    connection: Connection[Any],
+    database: str,
+    table: str,
+    *,
+    prefix: str = "",
+    triggers: Optional[Triggers] = None,
+) -> Schema:
     """Read the definition of a table with its triggers, or of a view. Raises DatabaseError.
 
     Left out: AUTO_INCREMENT (it moves with every row), the database's name, the prefix, and who defined it.
-    Kept: columns, generated expressions, keys, collations, engine, partitions, triggers.
+    Kept: columns, generated expressions, keys, collations, engine, partitions, triggers. `triggers` are those of
+    the whole database, if they were read already (`read_triggers`).
     """
     name = "%s.%s" % (quote_name(database), quote_name(table))
     row = run_query(connection, "SHOW CREATE TABLE %s" % name)[0]
@@ -44,8 +56,9 @@ def read_schema(connection: Connection[Any], database: str, table: str, *, prefi
     definition = _DEFINER.sub(r"\1", text) if is_view else _COUNTER.sub(r"\1", text)
     if _PREFIX_MARK in definition:
         raise DatabaseError("the definition of %s holds a NUL character" % name)
-    triggers = _read_triggers(connection, database, table, prefix=prefix)
-    normal = _normalise("\n".join([definition, *triggers]), database=database, prefix=prefix)
+    found = read_triggers(connection, database, table=table) if triggers is None else triggers
+    parts = [definition, *_describe_triggers(found.get(table, []), prefix)]
+    normal = _normalise("\n".join(parts), database=database, prefix=prefix)
     return Schema(normal, hashlib.sha256(normal.encode()).hexdigest(), is_view)
 
 
@@ -63,24 +76,28 @@ def compare_schemas(production: str, source: str) -> str:
     return "; ".join(said) or "the definitions differ in their line ends"
 
 
-def _read_triggers(connection: Connection[Any], database: str, table: str, *, prefix: str) -> List[str]:
+def read_triggers(connection: Connection[Any], database: str, *, table: Optional[str] = None) -> Triggers:
+    """Read the triggers of one table, or of all tables of a database in one go, by the table's name."""
     rows = run_query(
         connection,
-        "SELECT EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE, TRIGGER_NAME, ACTION_TIMING, EVENT_MANIPULATION,"
-        " ACTION_ORDER, ACTION_STATEMENT FROM information_schema.TRIGGERS"
-        " WHERE EVENT_OBJECT_SCHEMA = %s AND EVENT_OBJECT_TABLE = %s",
-        (database, table),
+        "SELECT EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER,"
+        " TRIGGER_NAME, ACTION_STATEMENT FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = %s"
+        + ("" if table is None else " AND EVENT_OBJECT_TABLE = %s"),
+        (database,) if table is None else (database, table),
     )
-    found = sorted(
-        (timing, event, order, quote_name(name), statement)
-        for schema, of, name, timing, event, order, statement in rows
-        if (schema, of) == (database, table)
-    )
+    found: Triggers = {}
+    for schema, of, *trigger in rows:
+        if schema == database:
+            found.setdefault(of, []).append(tuple(trigger))
+    return found
+
+
+def _describe_triggers(triggers: List[Trigger], prefix: str) -> List[str]:
     # The code of a trigger may name tables without quotes.
     bare = re.compile(r"(?<![\w`$])%s(?=\w)" % re.escape(prefix or _PREFIX_MARK))
     return [
-        "TRIGGER %s %s %s %s: %s" % (name, timing, event, order, bare.sub(_PREFIX_MARK, code))
-        for timing, event, order, name, code in found
+        "TRIGGER %s %s %s %s: %s" % (quote_name(name), timing, event, order, bare.sub(_PREFIX_MARK, code))
+        for timing, event, order, name, code in sorted(triggers)
     ]
 
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 Key = Tuple[str, ...]
 
+DIGEST_FORMAT = 1
+"""Raised whenever the same rows get another digest, so that no remembered one is compared with a new one."""
 _LANES = ", ".join("COALESCE(SUM(CRC32(SUBSTRING({hash}, %d, 16))), 0)" % start for start in (1, 17, 33, 49))
 
 
@@ -92,11 +94,13 @@ def digest_range(
 ) -> Tuple[int, str]:
     """Return number and digest (hex) of the rows between two keys, the first excluded. Raises DatabaseError."""
     where = _make_where(plan.key, after=after, up_to=up_to)
+    # No ORDER BY, which would sort what the primary key gives in its order anyway, for a third of the time. Should
+    # a server ever read it in another order, the digest would differ: a false alarm, never a miss.
     count, length, digest = run_query(
         connection,
         "SELECT n, COALESCE(LENGTH(g), 0), SHA2(COALESCE(g, ''), 256) FROM (SELECT COUNT(*) AS n,"
-        " GROUP_CONCAT(%s ORDER BY %s SEPARATOR '') AS g FROM %s FORCE INDEX (PRIMARY) WHERE %s) AS chunk"
-        % (plan.row_hash, make_key_list(plan.key), plan.table, where),
+        " GROUP_CONCAT(%s SEPARATOR '') AS g FROM %s FORCE INDEX (PRIMARY) WHERE %s) AS chunk"
+        % (plan.row_hash, plan.table, where),
     )[0]
     if length != 64 * count or digest is None:
         # A row too large to be hashed is NULL and would silently be left out, or the list was cut short.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional
+from typing import TYPE_CHECKING, Any, Dict, Iterable, NamedTuple, Optional
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import (
     DatabaseError,
@@ -14,11 +14,23 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.database impor
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import Environment
 from ansible_collections.pressluft.wordpress.plugins.module_utils.localise import read_row_hashes
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import ABSENT, Measure
-from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_digest import read_schema
+from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_digest import Schema, read_schema
 from ansible_collections.pressluft.wordpress.plugins.module_utils.table_digest import digest_table
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
+
+
+class TableContent(NamedTuple):
+    """A table's definition, the digest of its rows (`sha256:<hex>`, `view` for a view), and the evidence."""
+
+    schema: Schema
+    rows: str
+    evidence: Dict[str, Any]
+
+    def measure(self) -> Measure:
+        """The table as a resource."""
+        return Measure(digest_schema_and_rows(self.schema.digest, self.rows), evidence=self.evidence)
 
 
 def measure_tables(
@@ -48,26 +60,32 @@ def digest_schema_and_rows(schema: str, rows: str) -> str:
     return "sha256:%s" % hashlib.sha256(("%s\n%s" % (schema, rows)).encode()).hexdigest()
 
 
+def read_table(
+    connection: Connection[Any], environment: Environment, info: TableInfo, *, rows_kept: int = 0
+) -> TableContent:
+    """Read one table or view as it is now. Raises DatabaseError when it cannot be read or is being altered."""
+    database, prefix = environment.database, environment.table_prefix
+    with hold_snapshot(connection):
+        schema = read_schema(connection, database, info.name, prefix=prefix)
+        if schema.is_view:  # what it shows is measured where it lies
+            return TableContent(schema, "view", {"schema": schema.text, "chunks": [], "rows": None})
+        rows = digest_table(connection, database, info.name)
+        # A definition that changed between the two would belong to other rows.
+        if read_schema(connection, database, info.name, prefix=prefix) != schema:
+            raise DatabaseError("%s was altered while it was read" % info.name)
+        kept = rows.rows <= rows_kept
+        evidence = {
+            "schema": schema.text,
+            "chunks": [list(chunk) for chunk in rows.chunks],
+            "rows": read_row_hashes(connection, database, info.name) if kept else None,
+        }
+    return TableContent(schema, rows.digest, evidence)
+
+
 def _measure_table(
     connection: Connection[Any], environment: Environment, info: TableInfo, rows_kept: int
 ) -> Measure:
-    database, prefix = environment.database, environment.table_prefix
     try:
-        with hold_snapshot(connection):
-            schema = read_schema(connection, database, info.name, prefix=prefix)
-            if schema.is_view:  # what it shows is measured where it lies
-                digest = digest_schema_and_rows(schema.digest, "view")
-                return Measure(digest, evidence={"schema": schema.text, "chunks": [], "rows": None})
-            rows = digest_table(connection, database, info.name)
-            # A definition that changed between the two would belong to other rows.
-            if read_schema(connection, database, info.name, prefix=prefix) != schema:
-                return Measure(None, unreadable="%s was altered while it was read" % info.name)
-            kept = rows.rows <= rows_kept
-            evidence = {
-                "schema": schema.text,
-                "chunks": [list(chunk) for chunk in rows.chunks],
-                "rows": read_row_hashes(connection, database, info.name) if kept else None,
-            }
+        return read_table(connection, environment, info, rows_kept=rows_kept).measure()
     except DatabaseError as error:
         return Measure(None, unreadable=error.message)
-    return Measure(digest_schema_and_rows(schema.digest, rows.digest), evidence=evidence)

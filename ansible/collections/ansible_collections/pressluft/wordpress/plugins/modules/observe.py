@@ -21,7 +21,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: The same look; nothing is kept.
+    description: The same look; the observation is not kept, only what the node remembers of unchanged files.
 """
 
 EXAMPLES = r"""

@@ -1,0 +1,221 @@
+"""Measures both sides of an observation at once: two connections, the largest work first, nothing read twice.
+
+A table that its file proves unchanged is not read (`tablespace`). The others of both sides are one queue for two
+workers, since the server uses one core for each connection; options, code and folders are in the same queue.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, List, Mapping, NamedTuple, Optional, Sequence
+
+from ansible_collections.pressluft.wordpress.plugins.module_utils.component import measure_components
+from ansible_collections.pressluft.wordpress.plugins.module_utils.database import (
+    DatabaseError,
+    TableInfo,
+    connect,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import (
+    Environment,
+    make_environment_folder_path,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.file_clock import FileClock
+from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest_cache import ManifestCache
+from ansible_collections.pressluft.wordpress.plugins.module_utils.measure import (
+    Side,
+    find_site_tables,
+    measure_paths,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+from ansible_collections.pressluft.wordpress.plugins.module_utils.option_row import measure_options
+from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import (
+    COMPONENT,
+    OPTION,
+    PATH,
+    TABLE,
+    Measure,
+    Protection,
+    add_kind,
+    make_key,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_digest import (
+    read_schema,
+    read_triggers,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.table_measure import (
+    digest_schema_and_rows,
+    read_table,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.tablespace import Tablespaces
+from ansible_collections.pressluft.wordpress.plugins.module_utils.tablespace_memory import (
+    Known,
+    Remembered,
+    read_memory,
+    write_memory,
+)
+
+if TYPE_CHECKING:
+    from pymysql.connections import Connection
+
+WORKERS = 2
+_FIRST = 1 << 62  # files are worth starting with: how long they take is not known before
+
+
+class Task(NamedTuple):
+    """A piece of work: its size, for the order, and what it does on a worker's connection."""
+
+    size: int
+    run: Callable[[Any], None]
+
+
+class Surveyor:
+    """Measures one side. `state_dir` is where it remembers; `clock` is that of the file systems."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        protection: Protection,
+        *,
+        state_dir: str,
+        clock: Optional[FileClock] = None,
+    ) -> None:
+        self._environment = environment
+        self._protection = protection
+        self._state_dir = state_dir
+        self._clock = clock
+        self._measures: Dict[str, Measure] = {}
+        self._failures: Dict[str, str] = {}
+        self._known: Remembered = {}
+        self._tablespaces: Optional[Tablespaces] = None
+        self._origin = ""
+        self._lock = Lock()  # both workers come here, and the tablespaces have one connection
+
+    def prepare(self, connection: Connection[Any]) -> List[Task]:
+        """Prove what can be proved on a connection that stays ours, and return the rest of the work."""
+        files = [
+            Task(_FIRST, lambda _own: self._measure(COMPONENT, self._measure_components)),
+            Task(_FIRST, lambda _own: self._measure(PATH, self._measure_paths)),
+        ]
+        return [*files, self._make_option_task(), *self._make_table_tasks(connection)]
+
+    def finish(self) -> Side:
+        """Keep what is now known of the tables' files, and return all that was measured."""
+        if self._origin and self._known != read_memory(
+            self._state_dir, self._environment.id, origin=self._origin
+        ):
+            write_memory(self._state_dir, self._environment.id, self._known, origin=self._origin)
+        return Side(self._measures, self._failures)
+
+    def _make_option_task(self) -> Task:
+        def measure(own: Connection[Any]) -> None:
+            self._measure(OPTION, lambda: measure_options(own, self._environment, self._protection))
+
+        return Task(0, measure)
+
+    def _make_table_tasks(self, connection: Connection[Any]) -> List[Task]:
+        tables: Dict[str, TableInfo] = {}
+        self._measure(TABLE, lambda: tables.update(find_site_tables(connection, self._environment)) or {})
+        try:
+            self._prove(connection, tables)
+        except (
+            DatabaseError
+        ):  # a proof that cannot be had is none; what is wrong shows when the table is read
+            self._known = {}
+        return [
+            Task(info.data_length, self._make_reader(name, info))
+            for name, info in tables.items()
+            if make_key(TABLE, name) not in self._measures
+        ]
+
+    def _prove(self, connection: Connection[Any], tables: Mapping[str, TableInfo]) -> None:
+        database, prefix = self._environment.database, self._environment.table_prefix
+        spaces = Tablespaces(connection, database, clock=self._clock)
+        self._origin = spaces.describe_origin()
+        self._tablespaces = spaces if self._origin else None
+        memory = read_memory(self._state_dir, self._environment.id, origin=self._origin)
+        triggers = read_triggers(connection, database) if memory else {}
+        for name, known in memory.items():
+            if name not in tables or not spaces.has_stamp(tables[name], known.stamp):
+                continue
+            # Read before the proof: the rows are then proved to have been the same at this moment too.
+            schema = read_schema(connection, database, tables[name].name, prefix=prefix, triggers=triggers)
+            if schema.digest == known.schema and spaces.is_unchanged(tables[name], known.stamp):
+                digest = digest_schema_and_rows(known.schema, known.rows)
+                evidence = {"schema": schema.text, "chunks": [], "rows": None}
+                self._measures[make_key(TABLE, name)] = Measure(digest, evidence=evidence, proof="tablespace")
+                self._known[name] = known
+
+    def _make_reader(self, name: str, info: TableInfo) -> Callable[[Any], None]:
+        def read(own: Connection[Any]) -> None:
+            try:
+                measure = self._read_table(own, name, info)
+            except DatabaseError as error:
+                measure = Measure(None, unreadable=error.message)
+            self._measures[make_key(TABLE, name)] = measure
+
+        return read
+
+    def _read_table(self, own: Connection[Any], name: str, info: TableInfo) -> Measure:
+        """Read a table between two looks at its file; where both are the same, the digest is that file's."""
+        spaces = self._tablespaces
+        with self._lock:
+            stamp = spaces.take_stamp(info) if spaces else None
+        content = read_table(own, self._environment, info)
+        with self._lock:
+            if spaces and stamp and spaces.is_unchanged(info, stamp):
+                self._known[name] = Known(content.schema.digest, content.rows, stamp)
+        return content.measure()
+
+    def _measure(self, kind: str, measure: Callable[[], Mapping[str, Measure]]) -> None:
+        try:
+            self._measures.update(add_kind(kind, measure()))
+        except NodeError as error:
+            if error.code == "SCHEMA_UNSUPPORTED":
+                raise
+            self._failures[kind] = error.message
+
+    def _measure_components(self) -> Mapping[str, Measure]:
+        cache = self._make_cache("")
+        return measure_components(self._environment, self._protection, read=cache.read_tree)
+
+    def _measure_paths(self) -> Mapping[str, Measure]:
+        return measure_paths(
+            self._environment,
+            self._protection,
+            measure=lambda name, place: self._make_cache(name).measure_folder(place),
+        )
+
+    def _make_cache(self, name: str) -> ManifestCache:
+        """The memory of a folder, named as below `current`."""
+        folder = make_environment_folder_path(self._state_dir, self._environment.id)
+        label = hashlib.sha256(os.fsencode(name)).hexdigest()[:16] if name else "code"
+        return ManifestCache(self._state_dir, os.path.join(folder, "manifests", label), clock=self._clock)
+
+
+def survey_sides(surveyors: Sequence[Surveyor], *, defaults_file: str) -> List[Side]:
+    """Measure all sides. What cannot be read is marked, and the rest goes on.
+
+    Raises NodeError when the server cannot be reached, and (`SCHEMA_UNSUPPORTED`) for a network of sites.
+    """
+    with ExitStack() as stack, ThreadPoolExecutor(WORKERS) as pool:
+        ours = [stack.enter_context(closing(connect(defaults_file))) for _surveyor in surveyors]
+        found = pool.map(lambda surveyor, connection: surveyor.prepare(connection), surveyors, ours)
+        tasks = deque(sorted((task for tasks in found for task in tasks), key=lambda task: -task.size))
+        for worker in [pool.submit(_work, tasks, defaults_file) for _worker in range(WORKERS)]:
+            worker.result()
+        return [surveyor.finish() for surveyor in surveyors]
+
+
+def _work(tasks: Deque[Task], defaults_file: str) -> None:
+    with closing(connect(defaults_file)) as connection:
+        while True:
+            try:
+                task = tasks.popleft()
+            except IndexError:
+                return
+            task.run(connection)

@@ -1,0 +1,180 @@
+"""The proof that a table was not changed, without reading it: its file is still the one that was digested.
+
+`FLUSH TABLES t FOR EXPORT` keeps writers out for a moment and brings every change of the table into its file. A
+table is stamped in that state, digested, and stamped again; if both stamps are equal, the digest belongs to the
+file as it is. From then on an equal stamp, taken under the same lock, proves that nothing has changed.
+
+Whatever is unclear is no proof, and the table is read instead: another engine, partitions, a file that lies
+elsewhere, a file system that is not local, a data directory that is not this server's, another boot of the
+machine, prepared XA transactions (they hold no lock after their client is gone), a clock that was set back, a
+missing privilege. Writers are disturbed as little as can be: a table in use is never locked, and a lock is never
+waited for.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optional
+
+from ansible_collections.pressluft.wordpress.plugins.module_utils.database import (
+    DatabaseError,
+    TableInfo,
+    quote_name,
+    run_query,
+    server_identity,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.file_clock import (
+    FileClock,
+    FileStamp,
+    is_local,
+    read_boot_id,
+)
+
+if TYPE_CHECKING:
+    from pymysql.connections import Connection
+
+QUIET_SECONDS = 5
+"""A table that was written to within this time is in use, and not locked."""
+_DIRTY_LIMIT = 64 << 20
+"""Bytes that the buffer pool may still have to write; with more, a flush under the lock could take too long."""
+_FLUSH_SECONDS = 0.2  # well below the 300 ms that a writer may be stalled
+_PLAIN_NAME = re.compile(r"[0-9A-Za-z_]+")  # others are encoded in the names of files
+_SECOND = 1_000_000_000
+
+
+class Stamp(NamedTuple):
+    """A table's file under the export lock, and the server's clock's second before which it was taken."""
+
+    file: FileStamp
+    taken: int
+
+
+class Tablespaces:
+    """The files of one database's tables, as far as they can prove anything; on a connection of its own."""
+
+    def __init__(
+        self, connection: Connection[Any], database: str, *, clock: Optional[FileClock] = None
+    ) -> None:
+        self._connection = connection
+        self._database = database
+        self._clock = clock or FileClock()
+        self._folder = _find_folder(connection, database)
+        self._updates = _read_updates(connection, database) if self._folder else {}
+        self._may_flush: Optional[bool] = None
+        if self._folder:
+            run_query(connection, "SET SESSION lock_wait_timeout = 0")
+
+    def describe_origin(self) -> str:
+        """What a stamp is only good with: this server, its data directory, this boot; empty without proofs."""
+        if not self._folder:
+            return ""
+        found = os.stat(self._folder)
+        identity = server_identity(self._connection)
+        return "%s %s %d:%d" % (identity, read_boot_id(), found.st_dev, found.st_ino)
+
+    def has_stamp(self, info: TableInfo, stamp: Stamp) -> bool:
+        """Whether it looks as if the table were unchanged, without a lock: no proof, but a lock is worth it."""
+        path = self._find_file(info)
+        if not path or self._clock.read_stamp(path) != stamp.file or self._was_updated(info, stamp.taken):
+            return False
+        # With a clock that was set back, a new change could be stamped with an old time.
+        return stamp.file.ctime <= self._clock.read_now() and stamp.taken <= time.time()
+
+    def is_unchanged(self, info: TableInfo, stamp: Stamp) -> bool:
+        """Whether the table is proved to be what it was when it was stamped. A doubt is a no."""
+        if not self.has_stamp(info, stamp):
+            return False
+        path = self._find_file(info)
+        with self._export(info, path) as is_locked:
+            return is_locked and self._clock.read_stamp(path) == stamp.file
+
+    def take_stamp(self, info: TableInfo) -> Optional[Stamp]:
+        """Stamp a table that nobody is writing to; None when it is in use or nothing could be proved."""
+        path = self._find_file(info)
+        if (
+            not path
+            or self._was_updated(info, int(time.time()) - QUIET_SECONDS)
+            or not self._is_flush_short()
+        ):
+            return None
+        with self._export(info, path) as is_locked:
+            if not is_locked or run_query(self._connection, "XA RECOVER"):
+                return None
+            file = self._clock.read_stamp(path)
+            wait = self._clock.find_wait(file) if file else _SECOND
+            if wait > 4 * self._clock.tick:
+                return None
+            if wait > 0:
+                time.sleep((wait + self._clock.tick) / _SECOND)  # the clock itself lags by up to a tick
+            # Only what is still the same after the ticks was stamped before them.
+            if file is None or self._clock.find_wait(file) > 0 or self._clock.read_stamp(path) != file:
+                return None
+            return Stamp(file, int(time.time()))
+
+    def _find_file(self, info: TableInfo) -> str:
+        """The table's file, if it is an InnoDB table with one of its own in the data directory; else nothing."""
+        is_plain = info.type == "BASE TABLE" and info.engine == "InnoDB"
+        if not self._folder or not is_plain or not _PLAIN_NAME.fullmatch(info.name):
+            return ""
+        return os.path.join(self._folder, info.name + ".ibd")
+
+    def _was_updated(self, info: TableInfo, since: int) -> bool:
+        """Whether the server remembers a later write (seconds). That it does not is no proof: a restart forgets."""
+        return self._updates.get(info.name, 0) > since
+
+    def _is_flush_short(self) -> bool:
+        if self._may_flush is None:
+            dirty, page = (
+                int(run_query(self._connection, statement)[0][1])
+                for statement in (
+                    "SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_pages_dirty'",
+                    "SHOW GLOBAL VARIABLES LIKE 'innodb_page_size'",
+                )
+            )
+            self._may_flush = dirty * page <= _DIRTY_LIMIT
+        return self._may_flush
+
+    @contextmanager
+    def _export(self, info: TableInfo, path: str) -> Iterator[bool]:
+        """Hold the export lock of a table; false where it could not be had at once, or locked another file."""
+        mark = path[: -len(".ibd")] + ".cfg"
+        existed = os.path.lexists(mark)
+        table = "%s.%s" % (quote_name(self._database), quote_name(info.name))
+        try:
+            run_query(
+                self._connection,
+                "SET STATEMENT max_statement_time = %s FOR FLUSH TABLES %s FOR EXPORT"
+                % (_FLUSH_SECONDS, table),
+            )
+        except DatabaseError:
+            yield False
+            return
+        try:
+            # The server writes this file while it holds the lock: proof that we look at its own folder.
+            yield not existed and os.path.lexists(mark)
+        finally:
+            run_query(self._connection, "UNLOCK TABLES")
+
+
+def _find_folder(connection: Connection[Any], database: str) -> str:
+    """The folder of a database's files, if this process can see it on a local file system; else nothing."""
+    if not _PLAIN_NAME.fullmatch(database):
+        return ""
+    folder = os.path.join(str(run_query(connection, "SELECT @@datadir")[0][0]), database)
+    try:
+        return folder if os.access(folder, os.R_OK | os.X_OK) and is_local(os.stat(folder).st_dev) else ""
+    except OSError:
+        return ""
+
+
+def _read_updates(connection: Connection[Any], database: str) -> Dict[str, int]:
+    rows: List[Any] = run_query(
+        connection,
+        "SELECT TABLE_SCHEMA, TABLE_NAME, UNIX_TIMESTAMP(UPDATE_TIME) FROM information_schema.TABLES"
+        " WHERE TABLE_SCHEMA = %s AND UPDATE_TIME IS NOT NULL",
+        (database,),
+    )
+    return {name: int(moment) for schema, name, moment in rows if schema == database}
