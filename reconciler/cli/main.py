@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from reconciler.cli import check, demo, drift, history, init, job, request, run, serve, status, token
+from reconciler.cli import check, demo, drift, history, init, job, request, run, schema, serve, status, token
 
 app = typer.Typer(
     name="pressluft",
@@ -49,6 +49,7 @@ app.command("backup")(request.backup)
 app.command("refresh")(request.refresh)
 app.command("rollback")(request.rollback)
 app.command("cancel")(request.cancel)
+app.command("schema")(schema.schema)
 app.command("demo")(demo.demo)
 app.add_typer(token.app, name="token")
 

@@ -36,7 +36,7 @@ from tests.contract.doc_page import CHECKOUT, PAGES, Command, list_commands, lis
 from tests.fake_runner import FakePlaybookRunner
 from tests.story import STEPS, Node
 
-NOT_IN_THIS_VERSION = frozenset({"plan", "schema"})
+NOT_IN_THIS_VERSION = frozenset({"plan"})
 """Named on pages that are made from the models, where they explain what is to come."""
 TUTORIAL = CHECKOUT / "docs/tutorial/first-promotion.md"
 SERVERS = re.compile(r"(make|curl|pressluft (demo|serve|run(?! --once)))\b")
