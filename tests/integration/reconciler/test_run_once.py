@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from reconciler.adapters.playbook_runner import AnsiblePlaybookRunner
 from reconciler.daemon import Daemon, open_repo
 from reconciler.errors import RepoUnusable, Transient
 from reconciler.observe import Observer
-from reconciler.ports import Branch, CommitMessage, RunOutcome, RunState
+from reconciler.ports import Branch, CommitMessage, RunOutcome, RunSpec, RunState
 from reconciler.reconcile import Reconciler
 from reconciler.settings import Settings
 from schemas.state import JobStatus
@@ -38,6 +39,20 @@ class FakedDaemon(Daemon):
         runner = Runner(on_change=self.wake)
         failed = RunOutcome(RunState.FAILED, {}, rc=2, code="BACKUP_INVALID", message="no room", retry=False)
         runner.answer("backup", lambda _: failed)
+        return runner  # type: ignore[return-value] # the same port
+
+
+class SlowDaemon(FakedDaemon):
+    """Its backups take a moment."""
+
+    def _make_runner(self) -> AnsiblePlaybookRunner:
+        runner = Runner(on_change=self.wake)
+        failed = RunOutcome(RunState.FAILED, {}, rc=2, code="BACKUP_INVALID", message="no room", retry=False)
+
+        def begin(spec: RunSpec) -> None:
+            threading.Timer(0.2, lambda: runner.end(spec.key, failed)).start()
+
+        runner.answer("backup", begin)
         return runner  # type: ignore[return-value] # the same port
 
 
@@ -81,6 +96,13 @@ def test_it_ends_with_jobs_that_wait(settings: Settings) -> None:
     FakedDaemon(settings).run_once()
     statuses = {name: job.status for name, job in read_jobs(settings).items()}
     assert statuses == {"release": JobStatus.QUEUED, "safe": JobStatus.FAILED}
+
+
+@pytest.mark.timeout(60)
+def test_it_does_not_end_while_a_job_runs(settings: Settings) -> None:
+    commit(settings, dict([make_intent("Backup", "safe", "{environment: production}")]))
+    SlowDaemon(settings).run_once()
+    assert read_jobs(settings)["safe"].status is JobStatus.FAILED
 
 
 @pytest.mark.timeout(60)

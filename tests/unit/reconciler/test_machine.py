@@ -142,8 +142,9 @@ class Day(RuleBasedStateMachine):
     @rule(is_clean=st.booleans())
     def let_visitors_come(self, is_clean: bool) -> None:
         """Let production drift, or be as it was."""
-        digests: dict[str, Json] = {} if is_clean else {"production": CHANGED}
-        self.node.resources = [make_resource("posts", **digests)]
+        self.node.resources = [
+            make_resource("posts") if is_clean else make_resource("posts", production=CHANGED)
+        ]
 
     @rule(valid=st.booleans())
     def let_storage_fail(self, valid: bool) -> None:

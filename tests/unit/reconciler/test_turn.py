@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID, uuid5
 
 import pytest
 
 from reconciler.ports import RunOutcome, RunSpec
 from schemas.state import JobStatus
-from tests.story import SPACE, Story, make_environment, make_site_files
+from tests.story import NODE_ID, SPACE, Story, make_environment, make_fleet_files, make_site_files
 
 
-def add_site(story: Story, site: str) -> None:
-    """Add a site with a production on the same node."""
-    production = make_environment("production", uuid5(SPACE, f"{site}-production")).replace("acme", site)
+def add_site(story: Story, site: str, *, node: str = "web-1") -> None:
+    """Add a site with a production."""
+    production = make_environment("production", uuid5(SPACE, f"{site}-production"))
+    production = production.replace("acme", site).replace("web-1", node)
     story.commit(
         {
             **make_site_files(site, uuid5(SPACE, site)),
@@ -95,6 +97,26 @@ def test_two_sites_on_one_node_run_one_after_the_other(story: Story) -> None:
     story.run()
     statuses = sorted(job.status for job in story.list_recorded())
     assert statuses == [JobStatus.QUEUED, JobStatus.RUNNING]
+
+
+def add_node(story: Story, name: str) -> None:
+    """Add another node."""
+    text = make_fleet_files()["nodes/web-1.yaml"].replace("web-1", name).replace("localhost", "10.0.0.2")
+    story.commit({f"nodes/{name}.yaml": text.replace(str(NODE_ID), str(uuid5(SPACE, name)))})
+
+
+@pytest.mark.parametrize(("max_jobs", "running"), [(1, 1), (2, 2)])
+def test_sites_on_two_nodes_run_at_once_as_far_as_the_daemon_may(
+    story: Story, max_jobs: int, running: int
+) -> None:
+    add_node(story, "web-2")
+    add_site(story, "beta", node="web-2")
+    story.runner.answer("backup", lambda _: None)
+    ask_backups(story, "acme", 1)
+    ask_backups(story, "beta", 1)
+    story.reconciler = replace(story.reconciler, max_jobs=max_jobs)
+    story.run()
+    assert [job.status for job in story.list_recorded()].count(JobStatus.RUNNING) == running
 
 
 def test_a_job_admitted_while_its_files_were_broken_still_holds_its_node(story: Story) -> None:
