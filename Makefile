@@ -14,10 +14,10 @@ PLAYBOOKS := $(wildcard ansible/playbooks/*.yml)
 # ansible-lint and lint-imports look for their own programs on PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help packages venv lint test demo bench lock wheel clean
+.PHONY: help packages venv lint test demo bench bench-drift lock wheel clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 packages: ## Install missing system packages (root or sudo) and fetch WordPress
 	@$(PYTHON) -m reconciler.stack.packages
@@ -49,6 +49,9 @@ demo: packages venv ## Watch promotions between two real WordPress sites
 
 bench: packages venv ## Measure; not part of the tests
 	$(BIN)/python -m pytest tests/bench -o python_files='bench_*.py' -s $(ARGS)
+
+bench-drift: packages venv ## Race the drift check against its rivals (apt: percona-toolkit b3sum)
+	$(BIN)/python -m pytest tests/bench -o python_files='bench_drift*.py' -q -s $(ARGS)
 
 lock: venv ## Pin the dependencies of pyproject.toml, with hashes
 	$(PIP) install uv

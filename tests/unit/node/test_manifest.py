@@ -211,8 +211,8 @@ def test_a_file_that_grows_at_every_reading_is_unreadable(
 ) -> None:
     hash_content = manifest._hash_content
 
-    def grow(descriptor: int) -> str:
-        content = str(hash_content(descriptor))
+    def grow(descriptor: int, size: int) -> str:
+        content = str(hash_content(descriptor, size))
         with (folder / "a.txt").open("ab") as stream:
             stream.write(b"x")
         return content

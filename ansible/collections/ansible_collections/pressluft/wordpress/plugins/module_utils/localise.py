@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.column import (
     describe_key,
@@ -20,67 +21,132 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.table_digest i
     Plan,
     digest_range,
     make_plan,
+    make_where,
     read_keys,
 )
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
 
-ROWS_KEPT = 20000
-"""Tables of up to this many rows keep each row's hash in the baseline's evidence: 1.5 MB at most."""
-_HASH_DIGITS = 16  # enough to name a row; the verdict rests on the whole digest
+ROWS_KEPT = 2_000_000
+"""Tables of up to this many rows keep the beginning of each row's hash in a baseline's evidence: 16 MB a million."""
+ROWS_KEPT_IN_JOB = 20_000
+"""The same for what only one job remembers, in the moment before a cut-over."""
+_HASH_DIGITS = 8  # enough to name a row; the verdict rests on the whole digest
+_BETWEEN = "\n"
+
+Packed = List[Optional[List[str]]]
+"""For each chunk the keys of its rows and the beginnings of their hashes, each as one text."""
+Span = Tuple[Optional[Key], Chunk]
 
 
-def read_row_hashes(connection: Connection[Any], database: str, table: str) -> Dict[str, str]:
-    """Return the beginning of each row's hash by its key as a person reads it; empty without a key."""
+def pack_rows(connection: Connection[Any], database: str, table: str, chunks: Sequence[Chunk]) -> Packed:
+    """Return what it takes to name single rows of these chunks later; nothing without a key. Raises DatabaseError.
+
+    Within the snapshot that the chunks were made in.
+    """
     with hold_snapshot(connection):
         plan = make_plan(connection, database, table)
-        if not plan.key:
-            return {}
-        fields = ", ".join(make_text_expression(column) for column in plan.key)
-        rows = stream_query(
-            connection,
-            "SELECT LEFT(%s, %d), %s FROM %s ORDER BY %s"
-            % (plan.row_hash, _HASH_DIGITS, fields, plan.table, make_key_list(plan.key)),
-        )
-        return {describe_key(plan.key, key): start for start, *key in rows}
+        rows = _stream_rows(connection, plan, after=None, up_to=None) if plan.key else iter(())
+        return [_pack(islice(rows, chunk.count)) for chunk in chunks]
 
 
 def find_changed_keys(
-    connection: Connection[Any], database: str, table: str, *, evidence: Mapping[str, Any]
+    connection: Connection[Any],
+    database: str,
+    table: str,
+    *,
+    evidence: Mapping[str, Any],
+    now: Iterable[Sequence[Any]] = (),
 ) -> List[str]:
     """Return up to 20 keys of rows that were added, removed or changed since the evidence was taken.
 
-    Where the evidence holds no row's hash, the range of keys of each chunk that differs (`8193..16384`); rows
-    after the last chunk are named one by one. Without a usable key: nothing.
+    `now` are the chunks that were just measured: those that are the same need not be read again. Where the
+    evidence holds no row's hash, the range of keys of each chunk that differs is named (`8193..16384`); rows after
+    the last chunk are named one by one. Without a usable key: nothing.
     """
     with hold_snapshot(connection):
-        if evidence["rows"] is not None:
-            now = read_row_hashes(connection, database, table)
-            return _compare_rows(evidence["rows"], now)[:SAMPLES]
         plan = make_plan(connection, database, table)
-        chunks = [Chunk(tuple(bound), count, digest) for bound, count, digest in evidence["chunks"]]
-        if not plan.key or not chunks or len(chunks[0].bound) != len(plan.key):
+        before = _pair_chunks(evidence["chunks"])
+        if not plan.key or (before and len(before[0][1].bound) != len(plan.key)):
             return []
-        return _find_changed_ranges(connection, plan, chunks)
+        packed = evidence["rows"] or [None] * len(before)
+        return _find_changed(connection, plan, before, packed=packed, same=set(_pair_chunks(now)))[:SAMPLES]
 
 
-def _compare_rows(before: Mapping[str, str], after: Mapping[str, str]) -> List[str]:
-    changed = [key for key in before if before[key] != after.get(key)]
-    return changed + [key for key in after if key not in before]
-
-
-def _find_changed_ranges(connection: Connection[Any], plan: Plan, chunks: Sequence[Chunk]) -> List[str]:
+def _find_changed(
+    connection: Connection[Any], plan: Plan, before: Sequence[Span], *, packed: Packed, same: Set[Span]
+) -> List[str]:
     found: List[str] = []
-    after: Optional[Key] = None
-    for chunk in chunks:
-        if len(found) == SAMPLES:
+    for rows, span in zip(packed, before):
+        after, chunk = span
+        if span in same or digest_range(connection, plan, after=after, up_to=chunk.bound) == chunk[1:]:
+            continue
+        found += _describe_changes(connection, plan, span, rows)
+        if len(found) >= SAMPLES:
             return found
-        if digest_range(connection, plan, after=after, up_to=chunk.bound) != (chunk.count, chunk.digest):
-            found.append(_describe_range(connection, plan, after, chunk.bound))
-        after = chunk.bound
-    added = read_keys(connection, plan, after=after, limit=SAMPLES - len(found))
+    last = before[-1][1].bound if before else None
+    added = read_keys(connection, plan, after=last, limit=SAMPLES - len(found))
     return found + [describe_key(plan.key, key) for key in added]
+
+
+def _describe_changes(
+    connection: Connection[Any], plan: Plan, span: Span, rows: Optional[List[str]]
+) -> List[str]:
+    after, chunk = span
+    if rows is None:
+        return [_describe_range(connection, plan, after, chunk.bound)]
+    now = _unpack(_pack(_stream_rows(connection, plan, after=after, up_to=chunk.bound)) or ["", ""])
+    before = _unpack(rows)
+    changed = [key for key in before if before[key] != now.get(key)]
+    return changed + [key for key in now if key not in before]
+
+
+def _stream_rows(
+    connection: Connection[Any], plan: Plan, *, after: Optional[Key], up_to: Optional[Key]
+) -> Iterator[Tuple[str, str]]:
+    """Each row's key as a person reads it and the beginning of its hash, in the order of the key."""
+    fields = ", ".join(make_text_expression(column) for column in plan.key)
+    rows = stream_query(
+        connection,
+        "SELECT LEFT(%s, %d), %s FROM %s FORCE INDEX (PRIMARY) WHERE %s ORDER BY %s"
+        % (
+            plan.row_hash,
+            _HASH_DIGITS,
+            fields,
+            plan.table,
+            make_where(plan.key, after=after, up_to=up_to),
+            make_key_list(plan.key),
+        ),
+    )
+    return ((describe_key(plan.key, key), start) for start, *key in rows)
+
+
+def _pack(rows: Iterable[Tuple[str, str]]) -> Optional[List[str]]:
+    """The rows of a chunk; nothing where their keys could not be told apart again."""
+    pairs = list(rows)
+    keys = _BETWEEN.join(key for key, _start in pairs)
+    if not pairs or keys.count(_BETWEEN) != len(pairs) - 1:
+        return None
+    return [keys, "".join(start for _key, start in pairs)]
+
+
+def _unpack(rows: Sequence[str]) -> Dict[str, str]:
+    keys, starts = rows[0].split(_BETWEEN), rows[1]
+    if not starts:
+        return {}
+    return {key: starts[index * _HASH_DIGITS : (index + 1) * _HASH_DIGITS] for index, key in enumerate(keys)}
+
+
+def _pair_chunks(chunks: Iterable[Sequence[Any]]) -> List[Span]:
+    """Each chunk with the bound that it begins after."""
+    found: List[Span] = []
+    after: Optional[Key] = None
+    for bound, count, digest in chunks:
+        chunk = Chunk(tuple(bound), count, digest)
+        found.append((after, chunk))
+        after = chunk.bound
+    return found
 
 
 def _describe_range(connection: Connection[Any], plan: Plan, after: Optional[Key], bound: Key) -> str:

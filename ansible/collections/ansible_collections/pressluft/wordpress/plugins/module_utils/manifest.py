@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from ansible_collections.pressluft.wordpress.plugins.module_utils.fork_map import map_paths
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import Measure
 
-_THREADS = 2  # hashing frees the interpreter's lock, so two threads use two cores
-_BATCH = 128
 _BLOCK = 1 << 20
 _ATTEMPTS = 3
 _KINDS = {
@@ -80,14 +78,11 @@ def read_entries(root: bytes, paths: Iterable[bytes], tree: Tree) -> None:
 
 def hash_files(root: bytes, paths: Sequence[bytes], tree: Tree) -> None:
     """Add regular files, given relative to `root`, to a tree; one that vanished or changes is unreadable."""
-    batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for batch in pool.map(lambda some: [_hash_file(root, path) for path in some], batches):
-            for path, entry, reason in batch:
-                if entry is None:
-                    tree.unreadable[path] = reason
-                else:
-                    tree.entries[path] = entry
+    for path, entry, reason in map_paths(lambda path: _hash_file(root, path), paths):
+        if entry is None:
+            tree.unreadable[path] = reason
+        else:
+            tree.entries[path] = Entry(*entry)
 
 
 def digest_entries(entries: Mapping[bytes, Entry]) -> str:
@@ -184,7 +179,7 @@ def _read_link(root: bytes, path: bytes, status: os.stat_result) -> str:
     return str(status.st_rdev) if kind in (stat.S_IFCHR, stat.S_IFBLK) else ""
 
 
-def _hash_file(root: bytes, path: bytes) -> Tuple[bytes, Optional[Entry], str]:
+def _hash_file(root: bytes, path: bytes) -> Tuple[bytes, Optional[Tuple[Any, ...]], str]:
     """Hash a regular file; one that changes meanwhile is read again, up to three times."""
     try:
         for _attempt in range(_ATTEMPTS):
@@ -193,9 +188,9 @@ def _hash_file(root: bytes, path: bytes) -> Tuple[bytes, Optional[Entry], str]:
                 before = os.fstat(descriptor)
                 if not stat.S_ISREG(before.st_mode):
                     return path, None, "is no longer a file"
-                content = _hash_content(descriptor)
+                content = _hash_content(descriptor, before.st_size)
                 if _is_same(before, os.fstat(descriptor)):
-                    return path, _make_entry(before, content), ""
+                    return path, tuple(_make_entry(before, content)), ""
             finally:
                 os.close(descriptor)
     except OSError as error:
@@ -203,12 +198,16 @@ def _hash_file(root: bytes, path: bytes) -> Tuple[bytes, Optional[Entry], str]:
     return path, None, "changes while it is read"
 
 
-def _hash_content(descriptor: int) -> str:
-    digest = hashlib.sha256()
-    block = os.read(descriptor, _BLOCK)
-    while block:
-        digest.update(block)
+def _hash_content(descriptor: int, size: int) -> str:
+    """Hash a file to its end; `size` is what it should be, so that a small one is read in one go."""
+    block = os.read(
+        descriptor, min(size + 1, _BLOCK)
+    )  # a larger buffer costs more than a small file's content
+    digest, length = hashlib.sha256(block), len(block)
+    while block and length != size:
         block = os.read(descriptor, _BLOCK)
+        digest.update(block)
+        length += len(block)
     return digest.hexdigest()
 
 

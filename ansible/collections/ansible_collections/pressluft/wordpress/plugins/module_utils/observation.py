@@ -241,7 +241,8 @@ def _find_samples(
         return ["definition"]
     production = look.sides.production
     try:
-        return find_changed_keys(connection, production.database, production.table(name), evidence=evidence)
+        place = (production.database, production.table(name))
+        return find_changed_keys(connection, *place, evidence=evidence, now=now["chunks"])
     except DatabaseError as error:
         found["unreadable"] = error.message
         return []

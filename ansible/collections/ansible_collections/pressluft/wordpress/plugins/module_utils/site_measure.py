@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.component import measure_components
-from ansible_collections.pressluft.wordpress.plugins.module_utils.localise import ROWS_KEPT
+from ansible_collections.pressluft.wordpress.plugins.module_utils.localise import ROWS_KEPT_IN_JOB
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.option_row import (
     digest_option,
@@ -39,7 +39,7 @@ def measure_release(environment, release, protection):
     return add_kind(COMPONENT, measure_components(view, protection))
 
 
-def measure_rows(conn, environment, keys, *, database, rows_kept=ROWS_KEPT):
+def measure_rows(conn, environment, keys, *, database, rows_kept=ROWS_KEPT_IN_JOB):
     """Measure the tables and option rows among `keys`, in `database` under the environment's prefix."""
     there = dataclasses.replace(environment, database=database)
     tables = [name for kind, name in map(split_key, keys) if kind == TABLE]

@@ -93,7 +93,7 @@ def digest_range(
     connection: Connection[Any], plan: Plan, *, after: Optional[Key], up_to: Optional[Key]
 ) -> Tuple[int, str]:
     """Return number and digest (hex) of the rows between two keys, the first excluded. Raises DatabaseError."""
-    where = _make_where(plan.key, after=after, up_to=up_to)
+    where = make_where(plan.key, after=after, up_to=up_to)
     # No ORDER BY, which would sort what the primary key gives in its order anyway, for a third of the time. Should
     # a server ever read it in another order, the digest would differ: a false alarm, never a miss.
     count, length, digest = run_query(
@@ -122,7 +122,7 @@ def read_keys(
         % (
             fields,
             plan.table,
-            _make_where(plan.key, after=after, up_to=None),
+            make_where(plan.key, after=after, up_to=None),
             make_key_list(plan.key),
             offset,
             limit,
@@ -186,7 +186,8 @@ def _is_in_snapshot(connection: Connection[Any], database: str, table: str) -> b
     return (database, table, "InnoDB") in rows
 
 
-def _make_where(key: Sequence[Column], *, after: Optional[Key], up_to: Optional[Key]) -> str:
+def make_where(key: Sequence[Column], *, after: Optional[Key], up_to: Optional[Key]) -> str:
+    """Return the condition *between two keys*, the first excluded; no key is no limit."""
     conditions = []
     if after is not None:
         conditions.append(make_after(key, after))

@@ -12,7 +12,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.database impor
     hold_snapshot,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import Environment
-from ansible_collections.pressluft.wordpress.plugins.module_utils.localise import read_row_hashes
+from ansible_collections.pressluft.wordpress.plugins.module_utils.localise import pack_rows
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import ABSENT, Measure
 from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_digest import Schema, read_schema
 from ansible_collections.pressluft.wordpress.plugins.module_utils.table_digest import digest_table
@@ -44,8 +44,8 @@ def measure_tables(
 
     Within an open snapshot all are of one moment, else each is consistent in itself. A name that is no table is
     `ABSENT`; one that cannot be read is so marked, and the rest goes on. The evidence holds the schema's text,
-    the chunks and, for tables of up to `rows_kept` rows, each row's hash (else None). Raises DatabaseError
-    only when the tables cannot even be listed.
+    the chunks and, for tables of up to `rows_kept` rows, the beginning of each row's hash (else None). Raises
+    DatabaseError only when the tables cannot even be listed.
     """
     tables = find_tables(connection, environment.database, environment.table_prefix)
     wanted = list(tables) if names is None else list(names)
@@ -77,7 +77,7 @@ def read_table(
         evidence = {
             "schema": schema.text,
             "chunks": [list(chunk) for chunk in rows.chunks],
-            "rows": read_row_hashes(connection, database, info.name) if kept else None,
+            "rows": pack_rows(connection, database, info.name, rows.chunks) if kept else None,
         }
     return TableContent(schema, rows.digest, evidence)
 
