@@ -268,7 +268,7 @@ def test_uploads_that_are_productions_own_are_refused(copied: Refreshing) -> Non
     theirs = Path(copied.pair.production.root, "shared/wp-content/uploads")
     shutil.rmtree(Path(copied.source.root, "shared/wp-content/uploads"))
     Path(copied.source.root, "shared/wp-content/uploads").symlink_to(theirs)
-    with pytest.raises(NodeError, match="leads to production's") as caught:
+    with pytest.raises(NodeError, match=r"leads to .*/production/shared") as caught:
         copied.run("protected")
     assert caught.value.code == "IDENTITY_MISMATCH"
     assert (theirs / "2024/a.png").exists()

@@ -120,7 +120,7 @@ def test_a_pipe_is_left_out_and_does_not_hang(source: Path, tmp_path: Path) -> N
 def test_a_file_that_changes_while_it_is_copied_is_copied_again(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy_content = file_copy._copy_content
+    copy_content = file_copy.copy_content
     changes = iter([b"first change"])
 
     def change_then_copy(reader: int, writer: int) -> None:
@@ -128,7 +128,7 @@ def test_a_file_that_changes_while_it_is_copied_is_copied_again(
             (source / "2026" / "01" / "a.jpg").write_bytes(content)
         copy_content(reader, writer)
 
-    monkeypatch.setattr(file_copy, "_copy_content", change_then_copy)
+    monkeypatch.setattr(file_copy, "copy_content", change_then_copy)
     done = copy_folder(str(source), str(tmp_path / "target"))
     assert (tmp_path / "target" / "2026" / "01" / "a.jpg").read_bytes() == b"first change"
     assert done.source.digest == measure_folder(str(source)).digest
@@ -137,7 +137,7 @@ def test_a_file_that_changes_while_it_is_copied_is_copied_again(
 def test_a_folder_that_never_holds_still_is_refused(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy_content = file_copy._copy_content
+    copy_content = file_copy.copy_content
     counter = iter(range(1000))
 
     def change_around(reader: int, writer: int) -> None:
@@ -145,7 +145,7 @@ def test_a_folder_that_never_holds_still_is_refused(
         copy_content(reader, writer)
         (source / "2026" / "b.txt").write_text(str(next(counter)))
 
-    monkeypatch.setattr(file_copy, "_copy_content", change_around)
+    monkeypatch.setattr(file_copy, "copy_content", change_around)
     with pytest.raises(NodeError, match="changed each time") as caught:
         copy_folder(str(source), str(tmp_path / "target"))
     assert caught.value.retry

@@ -1,11 +1,14 @@
 """Releases: built from production's own, switched in one step, never a way out of their folder."""
 
+import os
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.pressluft.wordpress.plugins.module_utils import release
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import make_protection
 
 FILES = {
     "index.php": "core",
@@ -36,14 +39,20 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    source = tmp_path / "source"
+    source = tmp_path / "source" / "releases" / "one"
     write_files(source, FILES)
+    (tmp_path / "source" / "current").symlink_to("releases/one")
     return source
 
 
 def build(root: Path, source: Path, take: list[str], delete: list[str] | None = None) -> Path:
-    components = {"take": take, "delete": delete or []}
-    release.build_release(str(root), "second", source_current=str(source), components=components)
+    release.build_release(
+        str(root),
+        "second",
+        source=SimpleNamespace(root=str(source.parents[1])),
+        components={"take": take, "delete": delete or []},
+        protection=make_protection({"protected_paths": ["wp-content/uploads"], "volatile_files": ["*.log"]}),
+    )
     return root / "releases" / "second"
 
 
@@ -82,6 +91,65 @@ def test_core_is_taken_without_what_is_not_core(root: Path, source: Path) -> Non
 def test_what_the_source_deleted_is_gone(root: Path, source: Path) -> None:
     built = read_files(build(root, source, [], ["plugins/hello.php", "files/notes.txt"]))
     assert set(FILES) - set(built) == {"wp-content/plugins/hello.php", "notes.txt"}
+
+
+def test_what_changes_with_every_visit_stays_productions_in_a_component_too(root: Path, source: Path) -> None:
+    write_files(root / "releases" / "first", {"wp-content/plugins/shop/debug.log": "ours"})
+    write_files(
+        source, {"wp-content/plugins/shop/debug.log": "theirs", "wp-content/plugins/shop/x/new.log": "x"}
+    )
+    built = read_files(build(root, source, ["plugins/shop"]))
+    assert built["wp-content/plugins/shop/debug.log"] == "ours"
+    assert "wp-content/plugins/shop/x/new.log" not in built
+
+
+def test_nothing_is_written_through_a_link_of_the_served_release(
+    root: Path, source: Path, tmp_path: Path
+) -> None:
+    plugins = root / "releases" / "first" / "wp-content" / "plugins"
+    plugins.rename(tmp_path / "elsewhere")
+    plugins.symlink_to(tmp_path / "elsewhere")
+    write_files(source, {"wp-content/plugins/shop/shop.php": "shop 2"})
+    with pytest.raises(NodeError, match="behind a link") as refused:
+        build(root, source, ["plugins/shop"])
+    assert refused.value.code == "SCHEMA_UNSUPPORTED"
+    assert (tmp_path / "elsewhere" / "shop" / "shop.php").read_text() == "shop 1"
+    assert [path.name for path in (root / "releases").iterdir()] == ["first"]
+
+
+def test_a_link_that_stands_where_the_release_will_be_is_not_followed(
+    root: Path, source: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("second", ".pressluft-second"):
+        (root / "releases" / name).symlink_to(tmp_path / "elsewhere")
+    assert read_files(build(root, source, [])) == FILES
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert not (root / "releases" / "second").is_symlink()
+
+
+def test_a_folder_of_releases_that_became_a_link_is_neither_written_nor_emptied(
+    root: Path, source: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere" / "second").mkdir(parents=True)
+    (root / "releases").rename(root / "aside")
+    (root / "releases").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises((NodeError, OSError)):
+        build(root, source, [])
+    with pytest.raises((NodeError, OSError)):
+        release.remove_folder(str(root), "second")
+    assert (tmp_path / "elsewhere" / "second").is_dir()
+
+
+def test_code_from_a_source_of_another_user_becomes_productions(root: Path, source: Path) -> None:
+    for path, uid in ((root / "releases" / "first", 7001), (source, 7002)):
+        for one in (path, *path.rglob("*")):
+            os.chown(one, uid, uid, follow_symlinks=False)
+    os.chown(source / "wp-content/plugins/shop/old.php", 0, 0)
+    built = build(root, source, ["plugins/shop"])
+    owners = {path.name: path.lstat().st_uid for path in (built / "wp-content/plugins/shop").iterdir()}
+    assert owners == {"shop.php": 7001, "old.php": 0}
+    assert (built / "wp-content/plugins/shop").stat().st_uid == 7001
 
 
 def test_building_leaves_the_served_release_alone(root: Path, source: Path) -> None:

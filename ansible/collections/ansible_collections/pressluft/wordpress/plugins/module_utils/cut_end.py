@@ -39,8 +39,10 @@ def end_healthy(bench, cut):
     """Make the new release the site's: baseline, records, and what is no longer needed goes."""
     journal, outgoing = bench.journal, cut.exchange.outgoing
     if "late_writes" not in journal.cut:
-        written = find_late_writes(bench, cut, load_measures(journal), database=outgoing)
-        saved = save_writes(bench, cut, outgoing) if cut.kind == ROLLBACK else []
+        measures = load_measures(journal)
+        written = find_late_writes(bench, cut, measures, database=outgoing)
+        late = {key: measure.digest for key, measure in measures.items()}
+        saved = save_writes(bench, cut, outgoing, since=cut.installed if cut.kind == ROLLBACK else late)
         journal.record_cut(late_writes=written, saved=saved)
     advance_memory(bench, cut)
     bench.on_step("baseline advanced")
@@ -58,7 +60,8 @@ def end_reversed(bench, cut):
     """Record that production is what it was, or that it is not: then the environment is `failed`."""
     journal = bench.journal
     if "saved" not in journal.cut:
-        saved = save_writes(bench, cut, cut.exchange.incoming) if cut.kind == PROMOTION else []
+        since = cut.installed if cut.kind == PROMOTION else {}
+        saved = save_writes(bench, cut, cut.exchange.incoming, since=since)
         health = check_site(bench, cut, {"problems": journal.cut.get("problems_back")})
         journal.record_cut(saved=saved, health_after=health)
     bench.on_step("writes saved")

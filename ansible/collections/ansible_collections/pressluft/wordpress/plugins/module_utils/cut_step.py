@@ -80,6 +80,7 @@ def prepare_tables(bench, cut):
     both = set(cut.exchange.tables_in) & set(cut.exchange.tables_out)
     exchange.raise_auto_increment(bench.conn, both, of=cut.exchange.live, to=cut.exchange.incoming)
     exchange.create_database(bench.conn, cut.exchange.outgoing, like=cut.exchange.live)
+    _carry_files(cut, live=cut.release_old, to=cut.release_new)
 
 
 def switch_all(bench, cut):
@@ -126,6 +127,8 @@ def turn_back(bench, cut):
         bench.on_step("prepared back")
         exchange.reverse_tables(conn, moved)
     bench.on_step("renamed back")
+    if release.read_current(cut.environment.root) == cut.release_new:
+        _carry_files(cut, live=cut.release_new, to=cut.release_old)
     release.switch_release(cut.environment.root, cut.release_old)
     bench.on_step("switched back")
 
@@ -146,17 +149,26 @@ def find_late_writes(bench, cut, measures, *, database):
     return written
 
 
-def save_writes(bench, cut, database):
-    """Keep what was written to the tables that go, since they came: files beside the journal, and their names."""
-    keys = [key for key in cut.installed if split_key(key)[0] in (TABLE, OPTION)]
+def save_writes(bench, cut, database, *, since):
+    """Keep what was written to the tables that go: files beside the journal, and the keys of what was written.
+
+    `since` are digests by key, as these were when nobody had written yet.
+    """
+    keys = [key for key in since if split_key(key)[0] in (TABLE, OPTION)]
     present = exchange.fetch_tables(bench.conn, database)
     keys = [key for key in keys if _table_of(cut, key) in present]
     now = measure_rows(bench.conn, cut.environment, keys, database=database, rows_kept=0)
-    changed = find_changed(now, {key: cut.installed[key] for key in keys})
+    changed = find_changed(now, {key: since[key] for key in keys})
     folder = bench.journal.make_path("saved")
     for table in sorted({_table_of(cut, key) for key in changed}):
         save_rows(bench.conn, database, table, os.path.join(folder, table + ".jsonl.gz"))
     return changed
+
+
+def _carry_files(cut, *, live, to):
+    """Preserved files are edited in the release that is served, until the very switch."""
+    patterns = make_protection(cut.protection).preserved_files
+    release.carry_kept_files(cut.environment.root, patterns, live=live, to=to)
 
 
 def _table_of(cut, key):

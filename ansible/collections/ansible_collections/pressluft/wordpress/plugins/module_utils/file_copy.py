@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
+import hashlib
 import os
-import shutil
 import stat
 from dataclasses import dataclass
 
+from ansible_collections.pressluft.wordpress.plugins.module_utils.held_folder import HeldFolder, copy_content
 from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest import (
     describe_path,
     describe_unreadable,
@@ -24,10 +24,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error imp
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import Measure
 
 ATTEMPTS = 3
-_FICLONE = 0x40049409  # ioctl_ficlone(2): share the blocks, where the file system can
-_NO_CLONE = frozenset({errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM})
-_BLOCK = 1 << 20
-_TEMPORARY = b".pressluft-copy"
+_MOVED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EEXIST, errno.EISDIR, errno.ENOTEMPTY})
 _COPIED_KINDS = frozenset("fdl")  # pipes, sockets and devices mean nothing in a copy
 
 
@@ -43,23 +40,20 @@ class CopiedFolder:
 
 
 def copy_folder(source, target):
-    """Make `target` hold what `source` holds, and prove it; both may be links to folders elsewhere.
+    """Make `target` hold what `source` holds, and prove it; both are absolute, real paths (see `find_trusted`).
 
     `target` is made if it is missing. Its entries belong to whom `target` itself belongs; modes and times are
     the source's. What changes meanwhile is copied again, up to three times. Raises `NodeError`.
     """
-    source, target = (os.fsencode(os.path.realpath(path)) for path in (source, target))
-    if not os.path.isdir(target):
-        os.makedirs(target)
-        found = os.stat(source)
-        os.chown(target, found.st_uid, found.st_gid)
+    source, target = os.fsencode(source), os.fsencode(target)
+    _make_target(source, target)
     copied = removed = size = 0
     present = _read(target)
     for _attempt in range(ATTEMPTS):
         wanted = _read(source)
         _refuse_links_out(source, wanted)
-        work = _Copy(source, target, wanted=wanted, present=present)
-        work.run()
+        with contextlib.closing(_Copy(source, target, wanted=wanted, present=present)) as work:
+            work.run()
         copied, removed, size = copied + work.copied, removed + work.removed, size + work.bytes
         present = _read(target)
         if _compare(wanted, present):
@@ -72,15 +66,51 @@ def copy_folder(source, target):
     )
 
 
+def copy_file(source, target):
+    """Make `target` a copy of one regular file; it belongs to whom its folder belongs. Both are real paths."""
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    with HeldFolder(os.path.dirname(source)) as origin, HeldFolder(os.path.dirname(target)) as place:
+        reader = origin.open_file(os.path.basename(source))
+        try:
+            found, above = os.fstat(reader), os.fstat(place.descriptor)
+            place.put_file(
+                os.path.basename(target),
+                lambda writer: copy_content(reader, writer),
+                owner=(above.st_uid, above.st_gid),
+                mode=found.st_mode & 0o777,
+            )
+        finally:
+            os.close(reader)
+
+
+def _make_target(source, target):
+    """Folders that are missing belong to whom the one above belongs; where that is root's, to the source's owner."""
+    if os.path.isdir(target):
+        return
+    missing = [target]
+    while not os.path.isdir(os.path.dirname(missing[0])):
+        missing.insert(0, os.path.dirname(missing[0]))
+    with HeldFolder(os.path.dirname(missing[0])) as held:
+        found = os.fstat(held.descriptor)
+        found = found if found.st_uid else os.stat(source)
+        for place in missing:
+            below = os.path.relpath(place, os.path.dirname(missing[0]))
+            held.make_folder(below, owner=(found.st_uid, found.st_gid))
+
+
 class _Copy:
     """One pass from one manifest to the other."""
 
     def __init__(self, source, target, *, wanted, present):
-        self._source, self._target = source, target
+        self._source, self._target = HeldFolder(source), HeldFolder(target)
         self._wanted, self._present = wanted, present
-        owner = os.stat(target)
+        owner = os.fstat(self._target.descriptor)
         self._owner = (owner.st_uid, owner.st_gid)
         self.copied = self.removed = self.bytes = 0
+
+    def close(self):
+        self._source.close()
+        self._target.close()
 
     def run(self):
         for path in sorted(self._present, reverse=True):  # what is below a folder before the folder
@@ -88,90 +118,76 @@ class _Copy:
                 continue
             wanted = self._wanted.get(path)
             if wanted is None or wanted.kind != self._present[path].kind:
-                self._remove(path)
+                self._change(self._remove, path)
         for path in sorted(self._wanted):
-            with contextlib.suppress(
-                FileNotFoundError
-            ):  # went away since it was listed: seen by the comparison
-                self._put(path, self._wanted[path])
+            self._change(self._put, path)
+
+    def _change(self, change, path):
+        """What went away or became something else since it was listed is left to the comparison."""
+        try:
+            change(path)
+        except OSError as error:
+            if error.errno not in _MOVED:
+                raise
 
     def _remove(self, path):
-        place = os.path.join(self._target, path)
-        if self._present[path].kind == "d":
-            shutil.rmtree(place, ignore_errors=True)
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(place)
-            self.removed += 1
+        self._target.remove(path)
+        self.removed += self._present[path].kind != "d"
 
-    def _put(self, path, entry):
+    def _put(self, path):
+        entry, present = self._wanted[path], self._present.get(path)
         if entry.kind not in _COPIED_KINDS:
             return
-        place = os.path.join(self._target, path) if path else self._target
-        present = self._present.get(path)
         if present is not None and (present.kind, present.content) == (entry.kind, entry.content):
-            self._adjust(place, entry, present)
+            self._adjust(path, entry, present)
             return
         if entry.kind == "d":
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(place)
+            self._target.make_folder(path)
+            self._adjust(path, entry, None)
         elif entry.kind == "l":
-            self._put_link(os.path.join(self._source, path), place)
+            self._put_link(path, entry)
         else:
-            self._put_file(os.path.join(self._source, path), place, entry)
-            return
-        self._adjust(place, entry, None)
+            self._put_file(path, entry)
 
-    def _put_link(self, origin, place):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(place)
-        os.symlink(os.readlink(origin), place)
-        self.copied += 1
+    def _put_link(self, path, entry):
+        parent, name = self._source.find_parent(path)
+        aim = os.readlink(name, dir_fd=parent)
+        if hashlib.sha256(aim).hexdigest() == entry.content:  # the one that was looked at
+            self._target.put_link(path, aim, owner=self._owner)
+            self.copied += 1
 
-    def _put_file(self, origin, place, entry):
-        """Through a new file and a rename: whoever reads the old one reads it to its end."""
-        temporary = os.path.join(os.path.dirname(place), _TEMPORARY)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        reader = os.open(origin, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    def _put_file(self, path, entry):
+        reader = self._source.open_file(path)
         try:
             found = os.fstat(reader)
             if not stat.S_ISREG(found.st_mode):
                 return
-            writer = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                _copy_content(reader, writer)
-                os.fchown(writer, *self._owner)
-                os.fchmod(writer, entry.mode)
+
+            def fill(writer):
+                copy_content(reader, writer)
                 os.utime(writer, ns=(found.st_atime_ns, found.st_mtime_ns))
-            finally:
-                os.close(writer)
+
+            self._target.put_file(path, fill, owner=self._owner, mode=_mode(entry))
         finally:
             os.close(reader)
-        os.rename(temporary, place)
         self.copied += 1
         self.bytes += found.st_size
 
-    def _adjust(self, place, entry, present):
+    def _adjust(self, path, entry, present):
         """Owner and mode, where they are not right; a link has no mode of its own."""
-        if present is None or (present.uid, present.gid) != self._owner:
-            os.lchown(place, *self._owner)
-        if entry.kind != "l" and (present is None or present.mode != entry.mode):
-            os.chmod(place, entry.mode)
+        owner_is_right = present is not None and (present.uid, present.gid) == self._owner
+        mode_is_right = entry.kind == "l" or (present is not None and present.mode == _mode(entry))
+        if not owner_is_right or not mode_is_right:
+            self._target.adjust(
+                path,
+                owner=None if owner_is_right else self._owner,
+                mode=None if entry.kind == "l" else _mode(entry),
+            )
 
 
-def _copy_content(reader, writer):
-    try:
-        fcntl.ioctl(writer, _FICLONE, reader)
-    except OSError as error:
-        if error.errno not in _NO_CLONE:
-            raise
-        block = os.read(reader, _BLOCK)
-        while block:
-            view = memoryview(block)
-            while view:
-                view = view[os.write(writer, view) :]
-            block = os.read(reader, _BLOCK)
+def _mode(entry):
+    """A program that takes its owner's rights must not get another owner."""
+    return entry.mode & 0o777 if entry.kind == "f" else entry.mode
 
 
 def _read(top):
@@ -205,7 +221,7 @@ def _compare(wanted, present):
     """Whether the copy holds the same, owners apart."""
     sides = [
         {
-            path: (entry.kind, entry.mode, entry.size, entry.content)
+            path: (entry.kind, _mode(entry), entry.size, entry.content)
             for path, entry in entries.items()
             if path and entry.kind in _COPIED_KINDS
         }

@@ -26,6 +26,7 @@ def bind_identity(state_dir, folder, environment, conn):
         _compare(environment, bound, wanted)
         return
     _check_root(state_dir, environment.id, wanted["root"])
+    _check_database(environment)
     if conn is None:
         return
     with _locked_register(state_dir) as register:
@@ -46,6 +47,12 @@ def make_identity(environment, server):
     }
 
 
+def read_roots(state_dir, *, but):
+    """The roots of all environments of this node but one, as they were bound."""
+    register = durable_file.read_json(os.path.join(state_dir, "identities.json")) or {}
+    return [bound["root"] for other, bound in sorted(register.items()) if other != but]
+
+
 def _compare(environment, bound, wanted):
     differing = [
         "{0} is {1!r} here, but {2!r} was asked for".format(name, bound.get(name), wanted[name])
@@ -64,11 +71,23 @@ def _compare(environment, bound, wanted):
 
 def _check_root(state_dir, environment_id, root):
     state = os.path.realpath(state_dir)
-    if root == "/" or not os.path.isabs(root) or _is_within(root, state) or _is_within(state, root):
+    if root == "/" or not os.path.isabs(root) or is_within(root, state) or is_within(state, root):
         raise NodeError(
             "IDENTITY_MISMATCH",
             "{0!r} cannot be the root of environment {1}".format(root, environment_id),
             "Give the environment a folder of its own, apart from {0}.".format(state_dir),
+        )
+
+
+def _check_database(environment):
+    """What Pressluft made itself, such as kept old tables, is nobody's environment."""
+    if RESERVED in environment.database.lower():
+        raise NodeError(
+            "IDENTITY_MISMATCH",
+            "{0!r} cannot be the database of environment {1}: names with {2} are Pressluft's own".format(
+                environment.database, environment.id, RESERVED
+            ),
+            "Give the environment a database of its own.",
         )
 
 
@@ -88,7 +107,7 @@ def _check_overlap(register, environment_id, wanted):
 
 
 def _find_clash(bound, wanted):
-    if _is_within(bound["root"], wanted["root"]) or _is_within(wanted["root"], bound["root"]):
+    if is_within(bound["root"], wanted["root"]) or is_within(wanted["root"], bound["root"]):
         return "root {0} and root {1}".format(wanted["root"], bound["root"])
     mine, theirs = wanted["table_prefix"], bound["table_prefix"]
     same_database = all(bound[name] == wanted[name] for name in ("server", "database"))
@@ -97,7 +116,8 @@ def _find_clash(bound, wanted):
     return ""
 
 
-def _is_within(path, folder):
+def is_within(path, folder):
+    """Whether a real path is a folder or lies below it."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 

@@ -92,6 +92,28 @@ def fetch_columns(conn, database, table):
     )
 
 
+def check_spelling(conn, database, table, named):
+    """Refuse names that the table's index takes for those of other rows: `SiteURL` would overwrite `siteurl`.
+
+    Raises `NodeError` `OVERWRITE_BLOCKED`. Other spellings that are themselves among `named` are fine.
+    """
+    if not named:
+        return
+    marks = ", ".join(["%s"] * len(named))
+    found = run_query(
+        conn,
+        "SELECT {0} FROM {1} WHERE {0} IN ({2})".format(_NAME, _name(database, table), marks),
+        tuple(named),
+    )
+    meant = sorted({name for (name,) in found} - set(named))
+    if meant:
+        raise NodeError(
+            "OVERWRITE_BLOCKED",
+            "the source spells options of production otherwise: {0}".format(", ".join(meant)),
+            "Nothing was changed. Give the source's rows the names that production has.",
+        )
+
+
 def make_excluded(alias, named):
     """SQL that leaves out the options a plan names, and its arguments. The index's collation compares."""
     if not named:

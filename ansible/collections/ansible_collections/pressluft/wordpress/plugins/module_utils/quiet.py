@@ -6,11 +6,13 @@ drift, and is never promoted (`OWN_FILES`). Should it reach production all the s
 
 from __future__ import annotations
 
-import contextlib
 import os
 
-from ansible_collections.pressluft.wordpress.plugins.module_utils import durable_file
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import quote_name, run_query
+from ansible_collections.pressluft.wordpress.plugins.module_utils.held_folder import (
+    HeldFolder,
+    find_trusted,
+)
 
 PLUGIN_PATH = "wp-content/mu-plugins/pressluft-quiet.php"
 OWN_FILES = (PLUGIN_PATH,)
@@ -37,18 +39,21 @@ add_filter( 'pre_option_blog_public', function () {
 
 def install_plugin(release, *, production_url):
     """Write the plugin into a release's folder, owned as its index.php; one that is right stays untouched."""
-    path = os.path.join(release, PLUGIN_PATH)
-    folder, content = os.path.dirname(path), make_plugin(production_url)
-    with contextlib.suppress(OSError), open(path, "rb") as stream:
-        if stream.read() == content:
+    content, owner = make_plugin(production_url), _find_owner(release)
+    folder, name = os.path.split(PLUGIN_PATH)
+    if not os.path.isdir(os.path.join(release, folder)):
+        with HeldFolder(find_trusted(os.path.join(release, os.path.dirname(folder)))) as held:
+            held.make_folder(os.path.basename(folder), owner=owner)
+    with HeldFolder(find_trusted(os.path.join(release, folder))) as held:
+        if _read(held, name) == content:
             return
-    owner = _find_owner(release)
-    if not os.path.isdir(folder):
-        os.makedirs(folder, mode=0o755)
-        os.chown(folder, *owner)
-    durable_file.write_bytes(path, content, mode=0o644)
-    os.chmod(path, 0o644)
-    os.chown(path, *owner)
+
+        def fill(descriptor):
+            os.write(descriptor, content)
+            os.fsync(descriptor)
+
+        held.put_file(name, fill, owner=owner, mode=0o644)
+        os.fsync(held.descriptor)
 
 
 def make_plugin(production_url):
@@ -63,6 +68,15 @@ def hide_from_search(conn, database, options_table):
     run_query(conn, "UPDATE {0} SET option_value = '0' WHERE option_name = 'blog_public'".format(place))
 
 
+def _read(held, name):
+    try:
+        descriptor = held.open_file(name)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as stream:
+        return stream.read(len(_PLUGIN) + 4096)
+
+
 def _find_owner(release):
-    found = os.stat(os.path.join(release, "index.php"))
+    found = os.lstat(os.path.join(release, "index.php"))
     return found.st_uid, found.st_gid

@@ -19,7 +19,8 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.database impor
     run_query,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.equality import make_rewriter
-from ansible_collections.pressluft.wordpress.plugins.module_utils.file_copy import copy_folder
+from ansible_collections.pressluft.wordpress.plugins.module_utils.file_copy import copy_file, copy_folder
+from ansible_collections.pressluft.wordpress.plugins.module_utils.held_folder import find_trusted
 from ansible_collections.pressluft.wordpress.plugins.module_utils.localise import ROWS_KEPT
 from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest import measure_folder
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
@@ -79,9 +80,9 @@ def copy_data(work, incoming):
 def copy_paths(work, copied):
     """Make every protected path of the source the copy of production's; absent ones stay as they are."""
     for path in work.find_paths():
-        origin = os.path.join(work.production.current, path)
-        place = find_place(work, path)
-        if not os.path.lexists(origin):
+        linked = os.path.join(work.production.current, path)
+        origin, place = find_trusted(linked), find_place(work, path)
+        if not os.path.lexists(linked):
             sides = Measure(None), measure_folder(place)
         elif os.path.isdir(origin):
             done = copy_folder(origin, place)
@@ -89,7 +90,7 @@ def copy_paths(work, copied):
             release.sync_tree(place)
             sides = done.source, done.target
         else:
-            release.run_copy(os.path.realpath(origin), place)
+            copy_file(origin, place)
             copied.files += 1
             sides = measure_folder(origin), measure_folder(place)
         copied.production[make_key(PATH, path)], copied.source[make_key(PATH, path)] = sides

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils import durable_file, quiet, release
 from ansible_collections.pressluft.wordpress.plugins.module_utils.component import measure_components
@@ -14,6 +13,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.site_measure i
     find_changed,
     measure_release,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.workshop import open_workshop
 
 _ATTEMPTS = 3
 
@@ -55,81 +55,50 @@ def serve_release(root, name):
 
 def remove_copy(work):
     """Remove the release of this job, unless it is served."""
-    folder = work.source.release(work.release)
-    if os.path.isdir(folder) and read_served(work.source.root) != work.release:
-        shutil.rmtree(folder)
+    if os.path.isdir(work.source.root) and read_served(work.source.root) != work.release:
+        release.remove_folder(work.source.root, work.release)
 
 
 def _build(work):
-    folder = work.source.release(work.release)
     remove_copy(work)
     served = os.path.realpath(work.production.current)
-    release.run_copy(served, folder)
-    _refuse_links_into(work.production.root, folder)
-    for path in _find_files(folder, lambda path: not work.protection.is_code(path)):
-        _remove(os.path.join(folder, path))
-    for path in work.find_paths():
-        _link(find_place(work, path), os.path.join(folder, path))
-    _put_own_files(work, folder)
-    quiet.install_plugin(folder, production_url=work.production.url)
-    release.sync_tree(folder)
-    durable_file.sync_folder(os.path.dirname(folder))
+    with open_workshop(work.source.root, work.release) as workshop:
+        workshop.copy(served, "")
+        owner = _find_owner(work)
+        if owner is not None:
+            workshop.adopt("", of=release.read_owner(served)[0], owner=owner)
+        for path in release.find_paths(workshop.place, lambda path: not work.protection.is_code(path)):
+            workshop.remove(path)
+        for path in work.find_paths():
+            workshop.link(find_place(work, path), path)
+        _put_own_files(work, workshop)
+        release.refuse_links_into(work.production.root, workshop, "")
+        quiet.install_plugin(workshop.place, production_url=work.production.url)
+        workshop.install()
 
 
-def _put_own_files(work, folder):
+def _find_owner(work):
+    """Whose code the source runs; before its first release whose root it is, None where that is root."""
+    served = read_served(work.source.root)
+    owner = release.read_owner(work.source.release(served) if served else work.source.root)
+    return owner if served or owner[0] else None
+
+
+def _put_own_files(work, workshop):
     """The source's preserved files: as its release has them, else links to those in its shared folder."""
     shared = os.path.join(os.path.realpath(work.source.root), "shared")
     taken = work.protection.protected_paths
-    for path in _find_files(shared, lambda path: taken.cover(path) or _is_own(work, path)):
+    for path in release.find_paths(shared, lambda path: taken.cover(path) or _is_own(work, path)):
         if not taken.cover(path):
-            _link(os.path.join(shared, path), os.path.join(folder, path))
+            workshop.link(os.path.join(shared, path), path)
     served = read_served(work.source.root)
     if not served:
         return
     current = work.source.release(served)
-    for path in _find_files(current, lambda path: _is_own(work, path)):
-        _remove(os.path.join(folder, path))
-        release.run_copy(os.path.join(current, path), os.path.join(folder, path))
+    for path in release.find_paths(current, lambda path: _is_own(work, path)):
+        workshop.remove(path)
+        workshop.copy(os.path.join(current, path), path)
 
 
 def _is_own(work, path):
     return work.protection.preserved_files.cover(path)
-
-
-def _find_files(top, wanted):
-    """Paths below `top` that are `wanted`; nothing below such a path is looked at."""
-    found = []
-    for folder, folders, files in os.walk(top):
-        below = os.path.relpath(folder, top)
-        for name in [*folders, *files]:
-            path = name if below == "." else os.path.join(below, name)
-            if wanted(path):
-                found.append(path)
-        chosen = set(found)
-        folders[:] = [name for name in folders if os.path.normpath(os.path.join(below, name)) not in chosen]
-    return found
-
-
-def _refuse_links_into(root, folder):
-    """A link into production's root would let the copy write there."""
-    for path in _find_files(folder, lambda path: os.path.islink(os.path.join(folder, path))):
-        aim = os.readlink(os.path.join(folder, path))
-        if os.path.isabs(aim) and (os.path.normpath(aim) + "/").startswith(root.rstrip("/") + "/"):
-            raise NodeError(
-                "SCHEMA_UNSUPPORTED",
-                "{0} in production's release is an absolute link into production's root".format(path),
-                "Make the link relative, or put the files themselves into the release.",
-            )
-
-
-def _link(target, place):
-    _remove(place)
-    os.makedirs(os.path.dirname(place), exist_ok=True)
-    os.symlink(os.path.relpath(target, os.path.realpath(os.path.dirname(place))), place)
-
-
-def _remove(place):
-    if os.path.isdir(place) and not os.path.islink(place):
-        shutil.rmtree(place)
-    elif os.path.lexists(place):
-        os.unlink(place)

@@ -16,6 +16,8 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.environment im
     EnvironmentState,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.exchange import make_database_name
+from ansible_collections.pressluft.wordpress.plugins.module_utils.held_folder import find_trusted
+from ansible_collections.pressluft.wordpress.plugins.module_utils.identity import is_within, read_roots
 from ansible_collections.pressluft.wordpress.plugins.module_utils.measure import find_protected_paths
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import NodeConfig
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
@@ -150,20 +152,33 @@ def find_pulled_tables(work):
 def find_place(work, path):
     """Where the source keeps a protected path: where its release leads to, else in its shared folder.
 
-    Refuses a place that is production's: what is written on the copy would be written there.
+    What is there and is not production's goes, so any place that could hold something else is refused by name.
     """
     linked = os.path.join(work.source.current, path)
-    place = os.path.realpath(
+    place = find_trusted(
         linked if os.path.lexists(linked) else os.path.join(work.source.root, "shared", path)
     )
-    theirs = [
-        os.path.realpath(work.production.root),
-        os.path.realpath(os.path.join(work.production.current, path)),
-    ]
-    if any(place == taken or place.startswith(taken + "/") for taken in theirs):
-        raise NodeError(
-            "IDENTITY_MISMATCH",
-            "{0} of the source leads to production's {1}".format(path, place),
-            "Give the source a folder of its own for it.",
-        )
+    root = os.path.realpath(work.source.root)
+    own = [os.path.join(root, "releases"), os.path.join(root, "shared", "wp-content")]
+    if any(is_within(taken, place) for taken in own) or is_within(place, own[0]):
+        raise _make_misplaced(path, place, "where the source keeps other things")
+    for taken in _find_foreign(work, path):
+        if is_within(place, taken) or is_within(taken, place):
+            raise _make_misplaced(path, place, "which overlaps {0}".format(taken))
     return place
+
+
+def _find_foreign(work, path):
+    """Folders that no copy may touch: production's, those of all other environments, and the node's own."""
+    state_dir = os.path.dirname(work.state.folder)
+    production = os.path.join(work.production.current, path)
+    places = [work.production.root, production, state_dir, work.config_dir]
+    return [*map(os.path.realpath, places), *read_roots(state_dir, but=work.source.id)]
+
+
+def _make_misplaced(path, place, reason):
+    return NodeError(
+        "IDENTITY_MISMATCH",
+        "{0} of the source leads to {1}, {2}".format(path, place, reason),
+        "Give the source a folder of its own for it.",
+    )

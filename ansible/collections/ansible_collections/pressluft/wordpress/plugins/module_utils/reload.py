@@ -66,9 +66,18 @@ def flush_objects(environment, wp_cli):
 
 
 def _signal_master(pid_file):
+    """The file may be another's to write: only a PHP-FPM is signalled, and never a group of processes."""
     try:
         with open(pid_file, encoding="ascii") as stream:
-            os.kill(int(stream.read().strip()), signal.SIGUSR2)
+            pid = int(stream.read(32).strip())
+        if pid <= 1 or not _is_php(pid):
+            return "cannot reload PHP-FPM by {0}: process {1} is no php-fpm".format(pid_file, pid)
+        os.kill(pid, signal.SIGUSR2)
     except (OSError, ValueError) as error:
         return "cannot reload PHP-FPM by {0}: {1}".format(pid_file, error)
     return ""
+
+
+def _is_php(pid):
+    with open("/proc/{0}/comm".format(pid), encoding="utf-8", errors="replace") as stream:
+        return stream.read().startswith("php-fpm")

@@ -115,13 +115,14 @@ def _merge_options(writer, production, taken, rewriter, *, deleted, to):
     run_query(writer, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")  # blocks no visitor's write
     run_query(writer, "INSERT INTO {0} SELECT * FROM {1}".format(shadow, live))
     run_query(writer, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    # First what goes: a name that is only spelled anew is the same to the table's index.
+    for name in deleted:
+        run_query(writer, "DELETE FROM {0} WHERE option_name = %s".format(shadow), (name,))
     left_alone = []
     for name, row in sorted(taken.items()):
         done = rewriter.rewrite(row.value) if row.value is not None else None
         left_alone += [_make_left(table, name, reason) for reason in (done.left_alone if done else ())]
         _put_option(writer, shadow, row._replace(value=done.value if done else None))
-    for name in deleted:
-        run_query(writer, "DELETE FROM {0} WHERE option_name = %s".format(shadow), (name,))
     return left_alone
 
 

@@ -26,6 +26,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.journal import
 from ansible_collections.pressluft.wordpress.plugins.module_utils.measure import find_protected_paths
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+from ansible_collections.pressluft.wordpress.plugins.module_utils.option_merge import check_spelling
 from ansible_collections.pressluft.wordpress.plugins.module_utils.plan_check import (
     check_plan,
     list_keys,
@@ -151,8 +152,9 @@ def _put_together(work):
     release.build_release(
         production.root,
         work.job_id,
-        source_current=os.path.realpath(source.current),
+        source=source,
         components=plan["components"],
+        protection=make_protection(work.call.protection),
     )
     installed = _measure_installed(work)
     _write_cut(work, installed)
@@ -239,13 +241,15 @@ def _check_work(work, observation):
     protection = make_protection(call.protection)
     check_plan(work.plan, observation, protection)
     names = list(work.plan["tables"])
-    if any(work.plan["options"].values()):
+    options = [*work.plan["options"]["take"], *work.plan["options"]["delete"]]
+    if options:
         names.append(OPTIONS_TABLE)
         check_charsets(work.writer, call.production, call.source)
+        check_spelling(work.writer, call.production.database, call.production.table(OPTIONS_TABLE), options)
     for side in (call.production, call.source):
         check_tables(work.writer, side, names)
-    release.read_current(call.production.root)
     for side in (call.production, call.source):
+        release.read_current(side.root)
         release.check_links(side.current, find_protected_paths(side, protection.protected_paths))
     paths = [path for name in work.plan["components"]["take"] for path in find_component_paths(name)]
     needs = free_space.measure_needs(

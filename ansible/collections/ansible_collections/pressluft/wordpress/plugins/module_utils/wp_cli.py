@@ -8,17 +8,17 @@ import subprocess
 from dataclasses import dataclass
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.detached import MARKER
+from ansible_collections.pressluft.wordpress.plugins.module_utils.held_folder import find_controller
 
 _ENVIRONMENT = {
     "PATH": os.defpath + ":/usr/local/bin:/usr/sbin:/sbin",
     "LC_ALL": "C.UTF-8",
     "HOME": "/nonexistent",
 }
-_TELLS_THE_OWNER = (
-    "wp-config.php",
-    "index.php",
-)  # the configuration holds a password: its reader runs the site
-_MAY_READ = "exit(is_readable($argv[1]) && is_readable($argv[2]) ? 0 : 1);"
+_CONFIG, _INDEX = "wp-config.php", "index.php"
+# The configuration holds a password: its reader runs the site. Where all code is root's, whoever writes uploads does.
+_TELLS_THE_OWNER = (_CONFIG, _INDEX, "wp-content/uploads", ".", "..")
+_MAY_READ = "foreach (array_slice($argv, 1) as $path) { if (!is_readable($path)) exit(1); }"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,10 @@ class WpAnswer:
 
 def run_wp(environment, wp_cli, arguments, *, folder, timeout=10.0):
     """Run `wp <arguments>` on the WordPress in `folder` with the environment's PHP; `timeout` in seconds."""
-    owner = find_owner(environment, wp_cli, folder)
+    try:
+        owner = find_owner(environment, wp_cli, folder)
+    except OSError as error:
+        return WpAnswer(False, "cannot run {0}: {1}".format(environment.php_cli, error))
     command = [environment.php_cli, wp_cli, *arguments, "--path=" + folder, "--no-color"]
     if owner is None and os.geteuid() == 0:
         command.append("--allow-root")
@@ -40,36 +43,46 @@ def run_wp(environment, wp_cli, arguments, *, folder, timeout=10.0):
     except subprocess.TimeoutExpired:
         return WpAnswer(False, "no answer within {0:.0f} s".format(timeout))
     except OSError as error:
-        return WpAnswer(False, str(error))
+        return WpAnswer(False, "cannot run {0}: {1}".format(environment.php_cli, error))
     said = (done.stdout + done.stderr).decode("utf-8", "replace").strip()
     return WpAnswer(done.returncode == 0, said[-500:])
 
 
 def find_owner(environment, wp_cli, folder):
-    """Whose rights to take: whoever owns the site's files, if that user can read what it takes. None: ours."""
+    """Whose rights to take: whoever decides which code runs, if that user can read what it takes. None: ours.
+
+    As root it is root only where nobody else owns any of it. Raises `OSError` where nobody who does can read it, or
+    there is no such PHP.
+    """
     if os.geteuid() != 0:
         return None
-    for name in _TELLS_THE_OWNER:
-        owner = _read_owner(os.path.join(folder, name))
-        if owner is not None and _may_read(
-            environment, owner, [wp_cli, os.path.join(folder, _TELLS_THE_OWNER[0])]
-        ):
+    wanted = [wp_cli, os.path.join(folder, _INDEX), os.path.join(folder, _CONFIG)]
+    uids = [find_controller(os.path.join(folder, name)) for name in _TELLS_THE_OWNER]
+    owners = [owner for owner in map(_read_account, filter(None, uids)) if owner]
+    for owner in owners:
+        if _may_read(environment, owner, [path for path in wanted if os.path.exists(path)]):
             return owner
+    if any(uids):
+        names = ", ".join(sorted({owner.pw_name for owner in owners})) or "nobody that this system knows"
+        raise PermissionError(
+            "{0} owns the site but may not read {1}, and its code never runs as root".format(
+                names, " and ".join(wanted)
+            )
+        )
     return None
 
 
-def _read_owner(path):
+def _read_account(uid):
     try:
-        owner = pwd.getpwuid(os.stat(path).st_uid)
-    except (OSError, KeyError):
+        return pwd.getpwuid(uid)
+    except KeyError:
         return None
-    return owner if owner.pw_uid else None
 
 
 def _may_read(environment, owner, paths):
     try:
         return _run([environment.php_cli, "-r", _MAY_READ, "--", *paths], owner, 10.0).returncode == 0
-    except (OSError, subprocess.SubprocessError):
+    except subprocess.SubprocessError:
         return False
 
 
