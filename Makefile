@@ -37,6 +37,7 @@ lint: venv ## Check style, types, layers and playbooks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m schemas --check
+	$(BIN)/python -m api --check
 	$(BIN)/python -m reconciler.docs --check
 	ANSIBLE_COLLECTIONS_PATH=ansible/collections $(BIN)/ansible-lint --offline --profile production ansible
 	@for playbook in $(PLAYBOOKS); do $(BIN)/ansible-playbook --syntax-check "$$playbook" > /dev/null; done
