@@ -31,6 +31,8 @@ from schemas.syntax import MOST_BYTES
 MOST_TRIES = 50
 TARGETING = frozenset({JobType.ENV_PROMOTE, JobType.ENV_RESTORE, JobType.RELEASE_ROLLBACK})
 """Job types of which only one may be open for a target (spec.md §8: `conflict`)."""
+
+
 class NotFound(PressluftError):
     """There is no such site, environment, job or record."""
 

@@ -156,7 +156,7 @@ def test_too_many_at_a_time_are_turned_away(outbox: Outbox) -> None:
     for number in range(MOST_QUEUED):
         outbox.submit(ask(f"check-{number}"))
     with pytest.raises(Overloaded):
-        outbox.submit(ask("one too many"))
+        outbox.submit(ask("one-too-many"))
 
 
 def test_a_stop_writes_what_was_taken_and_takes_no_more(outbox: Outbox, held: Held) -> None:
