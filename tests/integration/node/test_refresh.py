@@ -1,5 +1,7 @@
 """A refresh brings production's data down, and its baseline is what drift is told by afterwards."""
 
+import json
+import os
 import shutil
 import stat
 from collections.abc import Iterator
@@ -272,6 +274,68 @@ def test_uploads_that_are_productions_own_are_refused(copied: Refreshing) -> Non
         copied.run("protected")
     assert caught.value.code == "IDENTITY_MISMATCH"
     assert (theirs / "2024/a.png").exists()
+
+
+@pytest.mark.parametrize(
+    "aim",
+    [
+        pytest.param("{folder}", id="above production"),
+        pytest.param("{folder}/staging", id="the source's own root"),
+        pytest.param("{folder}/staging/shared", id="all that is shared"),
+        pytest.param("{folder}/staging/releases", id="the releases"),
+        pytest.param("{folder}/state", id="the node's own files"),
+        pytest.param("{folder}/another/shared", id="another environment's root"),
+    ],
+)
+def test_uploads_that_lead_to_anything_else_are_refused_and_nothing_is_deleted(
+    copied: Refreshing, aim: str
+) -> None:
+    folder = Path(copied.source.root).parent
+    (folder / "another" / "shared").mkdir(parents=True)
+    (folder / "another" / "shared" / "kept").write_text("kept")
+    register = Path(copied.pair.state_dir, "identities.json")
+    bound = json.loads(register.read_text())
+    root = {"root": str(folder / "another"), "server": "x", "database": "x", "table_prefix": "x"}
+    register.write_text(json.dumps({**bound, "another": root}))
+    uploads = Path(copied.source.current, "wp-content/uploads")
+    uploads.unlink()
+    uploads.symlink_to(aim.format(folder=folder))
+    copied.pair.path("production", "wp-content/uploads/2024/b.png").write_bytes(b"new")
+    ignored = {"state", "aside"}
+    before = {path for path in folder.rglob("*") if path.relative_to(folder).parts[0] not in ignored}
+    with pytest.raises(NodeError) as caught:
+        copied.run("protected")
+    assert caught.value.code in {"IDENTITY_MISMATCH", "SCHEMA_UNSUPPORTED"}
+    assert {path for path in folder.rglob("*") if path.relative_to(folder).parts[0] not in ignored} == before
+
+
+def test_production_uploads_that_lead_to_what_is_not_the_sites_are_not_copied(copied: Refreshing) -> None:
+    secret = Path(copied.source.root).parent / "secret"
+    secret.mkdir()
+    (secret / "key").write_text("root's")
+    uploads = copied.pair.path("production", "wp-content/uploads")
+    uploads.unlink()
+    uploads.symlink_to(secret)
+    os.chown(uploads, 7001, 7001, follow_symlinks=False)
+    with pytest.raises(NodeError, match="does not belong") as caught:
+        copied.run("protected")
+    assert caught.value.code == "SCHEMA_UNSUPPORTED"
+    assert not list(Path(copied.source.root).rglob("key"))
+
+
+def test_a_copy_for_another_user_is_that_users_and_can_be_refreshed_again(refreshing: Refreshing) -> None:
+    production, source = Path(refreshing.pair.production.root), Path(refreshing.source.root)
+    for root, uid in ((production, 7001), (source, 7002)):
+        for path in (root, *root.rglob("*")):
+            os.chown(path, uid, uid, follow_symlinks=False)
+    before = {path: path.lstat().st_uid for path in production.rglob("*")}
+    refreshing.run_anew("full")
+    code = [path for path in Path(refreshing.source.current).resolve().rglob("*") if not path.is_symlink()]
+    assert {path.lstat().st_uid for path in code} == {7002}
+    assert {path.stat().st_uid for path in (source / "shared").rglob("*")} == {7002}
+    refreshing.run_anew("protected")
+    refreshing.run_anew("full")
+    assert {path: path.lstat().st_uid for path in production.rglob("*")} == before
 
 
 @pytest.mark.parametrize(

@@ -268,3 +268,10 @@ def test_state_is_an_environment_under_its_lock(node: Node) -> None:
         assert isinstance(state, EnvironmentState)
         state.record(current_release="one")
         assert state.content["current_release"] == "one"
+
+
+def test_what_pressluft_made_itself_is_nobodys_database(node: Node) -> None:
+    kept = node.make("kept", database="shop__pressluft_old_1a2b3c4d")
+    error = node.refuse(kept)
+    assert (error.code, "__pressluft" in error.message) == ("IDENTITY_MISMATCH", True)
+    assert not Path(node.state_dir, "id-of-kept", "identity.json").exists()
