@@ -1,5 +1,7 @@
 """A backup counts once it was read back, and stands behind a promotion only while it is really there."""
 
+import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -10,6 +12,7 @@ import time
 import uuid
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +34,15 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.environment im
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import make_protection
 
 from reconciler.stack.mariadb import Login, MariaDB
 
+PROTECTION = {
+    "protected_paths": ["wp-content/uploads"],
+    "preserved_files": ["wp-config.php"],
+    "volatile_files": ["wp-content/upgrade", "*.log"],
+}
 PASSWORD = "secret of the test\n"
 
 
@@ -78,7 +87,7 @@ class Node:
             scope=scope,
             retention_until=None,
             defaults_file=self.config.mysql_defaults_file,
-            volatile_files=["wp-content/upgrade", "*.log"],
+            protection=make_protection(PROTECTION),
         )
 
     def verify(self, snapshot_id: str | None = None, last_change_at: str | None = None) -> Any:
@@ -173,6 +182,82 @@ def test_caches_and_releases_that_are_not_served_are_left_out(node: Node) -> Non
     assert not [
         path for path in stored if "/cache/" in path or "/releases/old/" in path or "database" in path
     ]
+
+
+def test_uploads_and_a_configuration_outside_of_the_root_are_stored_too(node: Node) -> None:
+    storage, config = node.folder / "storage", node.folder / "wp-config.php"
+    (node.root / "shared/wp-content/uploads").rename(storage)
+    config.write_text("<?php // outside")
+    release = node.root / "releases/new"
+    (release / "wp-content/uploads").unlink()
+    (release / "wp-content/uploads").symlink_to(storage)
+    (release / "wp-config.php").symlink_to(config)
+    stored = _find_files(node, node.create()["snapshot_id"])
+    assert {str(storage / "2026/näme [1] *.jpg"), str(config)} <= stored
+
+
+def test_no_upload_can_take_its_folder_out_of_the_backup(node: Node) -> None:
+    tag = node.root / "shared/wp-content/uploads/CACHEDIR.TAG"
+    tag.write_text("Signature: 8a477f597d28d172789f06886806bc55\n")
+    stored = _find_files(node, node.create(scope="files")["snapshot_id"])
+    assert str(node.root / "shared/wp-content/uploads/2026/näme [1] *.jpg") in stored
+
+
+def _forge(node: Node, **changes: Any) -> None:
+    """Change the node's own note of its newest backup."""
+    path = node.folder / "state" / node.environment.id / "backups.json"
+    *others, last = json.loads(path.read_text())
+    path.write_text(json.dumps([*others, {**last, **changes}]))
+
+
+def test_a_note_that_calls_a_backup_of_the_database_full_is_not_believed(node: Node) -> None:
+    node.create(scope="db")
+    _forge(node, scope="full")
+    assert "no full backup of this environment" in node.verify()["reason"]
+
+
+def test_a_note_of_another_environments_snapshot_is_not_believed(node: Node) -> None:
+    node.create()
+    theirs = node.environment
+    node.environment = dataclasses.replace(theirs, id=str(uuid.uuid4()))
+    own = node.folder / "state" / node.environment.id
+    own.mkdir()
+    shutil.copy(node.folder / "state" / theirs.id / "backups.json", own)
+    answer = node.verify()
+    assert not answer["valid"]
+    assert "no full backup of this environment" in answer["reason"]
+
+
+def test_a_note_that_makes_a_backup_younger_than_its_snapshot_is_not_believed(node: Node) -> None:
+    node.create()
+    now = datetime.now(UTC) + timedelta(seconds=5)
+    _forge(node, began_at=now.isoformat(), ended_at=now.isoformat())
+    answer = node.verify(last_change_at=datetime.now(UTC).isoformat())
+    assert not answer["valid"]
+    assert "before the backup it is said to be" in answer["reason"]
+
+
+def test_no_password_is_on_a_command_line_while_a_backup_runs(node: Node) -> None:
+    stop, seen = threading.Event(), set()
+
+    def watch() -> None:
+        while not stop.is_set():
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    seen.add(" ".join(process.cmdline()))
+
+    password = next(
+        line.partition("=")[2].strip()
+        for line in Path(node.mariadb.client_file).read_text().splitlines()
+        if line.startswith("password")
+    )
+    thread = threading.Thread(target=watch)
+    thread.start()
+    node.create()
+    stop.set()
+    thread.join()
+    assert any("restic" in line for line in seen)
+    assert not [line for line in seen if PASSWORD.strip() in line or password in line]
 
 
 def test_the_newest_full_backup_is_valid_and_a_named_one_too(node: Node) -> None:

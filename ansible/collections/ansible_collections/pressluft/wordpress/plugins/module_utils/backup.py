@@ -7,11 +7,15 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tarfile
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils import clock, durable_file
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect, find_tables
 from ansible_collections.pressluft.wordpress.plugins.module_utils.dump import hold_dump
+from ansible_collections.pressluft.wordpress.plugins.module_utils.held_folder import find_trusted
+from ansible_collections.pressluft.wordpress.plugins.module_utils.identity import is_within
+from ansible_collections.pressluft.wordpress.plugins.module_utils.measure import find_protected_paths
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.release import read_current
 from ansible_collections.pressluft.wordpress.plugins.module_utils.restic import (
@@ -27,6 +31,7 @@ BACKUPS = "backups.json"
 _ATTEMPTS = 3  # on a busy site files vanish between listing and reading
 _CACHES = ("wp-content/cache",)
 _BLOCK = 1 << 20
+_NANOSECONDS = re.compile(r"\.[0-9]+")
 
 
 def open_storage(state_dir, config_dir, config):
@@ -38,10 +43,11 @@ def open_storage(state_dir, config_dir, config):
     return open_repository(config, cache_dir=cache_dir, may_initialise=allowed)
 
 
-def create_backup(state, restic, *, scope, retention_until, defaults_file, volatile_files):
+def create_backup(state, restic, *, scope, retention_until, defaults_file, protection):
     """Back up the environment whose lock `state` holds; returns the `backup` of node-protocol.md.
 
-    It counts only after all of it was read back from the storage. Raises `NodeError` (`BACKUP_INVALID`).
+    What `protection` keeps is stored wherever its links lead. A backup counts only after all of it was read back
+    from the storage. Raises `NodeError` (`BACKUP_INVALID`).
     """
     environment, job = state.environment, state.job
     tags = ["pressluft", "environment:" + environment.id, "job:" + job.id, "scope:" + scope]
@@ -53,10 +59,9 @@ def create_backup(state, restic, *, scope, retention_until, defaults_file, volat
             dump = stack.enter_context(_hold_dump(state, defaults_file))
             paths.append(os.path.dirname(dump.path))
         if scope in (FULL, FILES):
-            paths.append(os.path.realpath(environment.root))
-        summary = _take_snapshot(
-            restic, paths, tags=tags, excludes=_find_excludes(environment, volatile_files)
-        )
+            paths += [os.path.realpath(environment.root), *_find_outside(environment, protection)]
+        excludes = _find_excludes(environment, protection.volatile_files)
+        summary = _take_snapshot(restic, paths, tags=tags, excludes=excludes)
     ended_at = clock.read_now()
     restic.list_snapshots()
     snapshot = restic.find_snapshot(summary["snapshot_id"])
@@ -106,7 +111,9 @@ def verify_backup(folder, restic, *, snapshot_id, last_change_at):
         known = "snapshot {0} is no completed full backup that this node made".format(snapshot_id)
         return dict(answer, valid=False, reason=known if snapshot_id else "there is no completed full backup")
     answer.update({name: record[name] for name in ("snapshot_id", "began_at", "ended_at")})
-    reason = _find_fault(record, restic, last_change_at)
+    reason = _find_fault(
+        record, restic, environment_id=os.path.basename(folder), last_change_at=last_change_at
+    )
     return dict(answer, valid=not reason, reason=reason)
 
 
@@ -118,18 +125,36 @@ def _find_record(folder, snapshot_id):
     return None
 
 
-def _find_fault(record, restic, last_change_at):
+def _find_fault(record, restic, *, environment_id, last_change_at):
+    """Why a backup is not good enough; what the record says must be what the storage says."""
     began = clock.parse_time(record["began_at"])
     if last_change_at and began <= clock.parse_time(last_change_at):
         return "it began at {0}, before the last change at {1}".format(record["began_at"], last_change_at)
     try:
         storage = restic()
-        if storage.find_snapshot(record["snapshot_id"]) is None:
+        snapshot = storage.find_snapshot(record["snapshot_id"])
+        if snapshot is None:
             return "snapshot {0} is no longer in the storage".format(record["snapshot_id"])
+        wanted = {"environment:" + environment_id, "scope:" + FULL}
+        if not wanted <= set(snapshot.get("tags") or []):
+            return "snapshot {0} is no full backup of this environment".format(record["snapshot_id"])
+        if _read_time(snapshot) < began:
+            return "snapshot {0} was made at {1}, before the backup it is said to be".format(
+                record["snapshot_id"], snapshot["time"]
+            )
         storage.run(["check", "--no-lock", "--quiet"], timeout=TRANSFER_SECONDS)
     except NodeError as error:
         return error.message
     return ""
+
+
+def _read_time(snapshot):
+    """When restic made a snapshot; it writes nanoseconds, which older Pythons cannot read."""
+    return clock.parse_time(_NANOSECONDS.sub(_cut_to_microseconds, snapshot["time"]))
+
+
+def _cut_to_microseconds(fraction):
+    return fraction.group()[:7].ljust(7, "0")
 
 
 @contextlib.contextmanager
@@ -144,6 +169,18 @@ def _hold_dump(state, defaults_file):
         state.path("dump"), defaults_file=defaults_file, database=environment.database, tables=names
     ) as dump:
         yield dump
+
+
+def _find_outside(environment, protection):
+    """What the environment keeps outside of its root: folders and files that its links lead to."""
+    root, found = os.path.realpath(environment.root), set()
+    kept = [*protection.protected_paths, *protection.preserved_files]
+    for path in find_protected_paths(environment, kept):
+        linked = os.path.join(environment.current, path)
+        place = find_trusted(linked)
+        if os.path.lexists(linked) and not is_within(place, root):
+            found.add(place)
+    return sorted(found)
 
 
 def _find_excludes(environment, volatile_files):
@@ -162,9 +199,10 @@ def _find_excludes(environment, volatile_files):
 def _take_snapshot(restic, paths, *, tags, excludes):
     """Run `restic backup` until no file vanished under it; returns its summary."""
     for path in paths:
-        if not os.path.isdir(path):  # restic would skip it and be content
+        if not os.path.exists(path):  # restic would skip it and be content
             raise _make_error("{0} is not there".format(path))
-    arguments = ["backup", "--json", "--exclude-caches", "--host", "pressluft"]
+    # Not --exclude-caches: whoever can upload a file could take a folder out of every backup.
+    arguments = ["backup", "--json", "--host", "pressluft"]
     arguments += [part for tag in tags for part in ("--tag", tag)]
     arguments += [part for path in excludes for part in ("--exclude", escape_pattern(path))]
     for _attempt in range(_ATTEMPTS):

@@ -11,7 +11,8 @@ module: backup_create
 short_description: Back up an environment and read the backup back
 description:
   - Stores a consistent dump of the environment's tables and the files of its root in the restic repository that
-    C(node.ini) names, as one snapshot. Caches and releases that are not served are left out.
+    C(node.ini) names, as one snapshot, with what its links to uploads and preserved files lead to. Caches and
+    releases that are not served are left out.
   - Then reads every byte of the snapshot back from the storage. Only a backup that came back whole is noted in the
     environment's C(backups.json) and returned.
   - O(request) holds C(scope), one of C(full), C(db), C(files), and C(retention_until), ISO 8601.
@@ -66,6 +67,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.database impor
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import open_environment
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import make_protection
 
 JOB_TYPE = "backup_create"
 
@@ -96,7 +98,7 @@ def _make_backup(call, state, restic, *, config, scope):
             scope=scope,
             retention_until=call.request.get("retention_until"),
             defaults_file=config.mysql_defaults_file,
-            volatile_files=call.protection.get("volatile_files") or [],
+            protection=make_protection(call.protection),
         )
         journal.record("backup", {"snapshot_id": backup["snapshot_id"]}, epoch=call.job.epoch)
     if is_own_job:
