@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from uuid import UUID
 
 from reconciler.ports import Json, RunOutcome, RunSpec, RunState
+from tests.fake_runner import FakePlaybookRunner
 from tests.fakes import FakeFleetRepo
 from tests.story import Node, Story
 
@@ -118,8 +120,35 @@ class FakeNode(Node):
         return self.report(cut=diary.cut, status=self.status)
 
 
-def make_story(policy: str = "{}", *, repo: FakeFleetRepo | None = None) -> tuple[Story, FakeNode]:
+class LingeringRunner(FakePlaybookRunner):
+    """Shows each run under way once before it shows its end, as every real run is seen."""
+
+    def outcome(self, key: str) -> RunOutcome:
+        """Return where the run stands; the first look finds it running."""
+        found = super().outcome(key)
+        if key in self.looked_at or found.state is RunState.LOST:
+            return found
+        self.looked_at.add(key)
+        return RunOutcome(RunState.RUNNING)
+
+    @cached_property
+    def looked_at(self) -> set[str]:
+        """The runs that were looked at."""
+        return set()
+
+
+class LingeringStory(Story):
+    """A story in which every step lasts longer than a look."""
+
+    def create_runner(self) -> FakePlaybookRunner:
+        """Make the runner."""
+        return LingeringRunner(now=self.clock.now)
+
+
+def make_story(
+    policy: str = "{}", *, repo: FakeFleetRepo | None = None, kind: type[Story] = Story
+) -> tuple[Story, FakeNode]:
     """Make a story whose node remembers, and that node."""
-    story = Story(policy, repo=repo, make_node=FakeNode)
+    story = kind(policy, repo=repo, make_node=FakeNode)
     assert isinstance(story.node, FakeNode)
     return story, story.node

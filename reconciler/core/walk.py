@@ -117,7 +117,7 @@ def list_steps(view: JobView, flow: Flow) -> Iterable[Step]:
         return steps
     probe = Step(PROBE, changing[0].playbook, PROBE_TIMEOUT)
     answer = view.outcomes.get(PROBE)
-    if answer is None or is_silent(answer, probe):
+    if answer is None or answer.state is RunState.RUNNING or is_silent(answer, probe):
         return (probe,)
     went_live = read_answer(answer, "node", NodeReport).cut is not None
     return [replace(step, guard=no_end) for step in changing] if went_live else steps

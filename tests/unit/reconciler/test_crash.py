@@ -10,7 +10,7 @@ from reconciler.errors import Transient
 from reconciler.ports import Branch, CommitMessage, RunSpec, RunState
 from reconciler.reconcile import Reconciler, run_pass
 from schemas.state import EnvironmentStatus, JobStatus
-from tests.fake_node import FakeNode, make_story
+from tests.fake_node import FakeNode, LingeringStory, make_story
 from tests.fakes import FakeFleetRepo
 from tests.story import Story
 
@@ -36,24 +36,33 @@ def run_until_killed(story: Story, *, at: int) -> None:
     killer = Countdown(at)
     doomed: Reconciler = story.make_reconciler("worker-1", on_step=killer)
     with pytest.raises(Killed):
-        run_pass(doomed)
-    story.clock.advance(seconds=2)
+        run_for_long(story, doomed)
+
+
+def run_for_long(story: Story, daemon: Reconciler) -> None:
+    """Run more passes than a promotion needs."""
+    for _ in range(40):
+        run_pass(daemon)
+        story.clock.advance(seconds=2)
 
 
 def finish(story: Story) -> None:
     """Let the next daemon work until it has nothing more to do."""
-    for _ in range(6):
+    for _ in range(24):
         run_pass(story.reconciler)
         story.clock.advance(minutes=6)
 
 
+@pytest.mark.parametrize("kind", [Story, LingeringStory], ids=["at once", "under way"])
 @pytest.mark.parametrize("fresh_runner", [False, True], ids=["runs kept", "runs gone"])
 @pytest.mark.parametrize("boundary", range(1, 11))
 def test_a_promotion_killed_at_any_boundary_ends_true_and_cuts_over_once(
-    boundary: int, fresh_runner: bool
+    boundary: int, fresh_runner: bool, kind: type[Story]
 ) -> None:
-    story, node = make_story()
+    story, node = make_story(kind=kind)
     story.back_up()
+    story.run()
+    story.run()
     story.intend("Promotion", "release", "{source: staging, target: production}")
     run_until_killed(story, at=boundary)
     story.restart(fresh_runner=fresh_runner)

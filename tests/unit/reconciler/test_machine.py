@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from reconciler.core.environment import BUSY
 from reconciler.ports import Json, RunOutcome, RunSpec, RunState
 from reconciler.reconcile import run_pass
-from schemas.state import JobStatus
-from tests.fake_node import FakeNode, make_story
+from schemas.state import ErrorCode, JobStatus
+from tests.fake_node import FakeNode, LingeringStory, make_story
 from tests.story import (
     CHANGED,
     PRODUCTION_ID,
@@ -41,10 +41,10 @@ class Day(RuleBasedStateMachine):
     story: Story
     node: FakeNode
 
-    @initialize()
-    def begin(self) -> None:
-        """Start with an empty fleet."""
-        self.story, self.node = make_story()
+    @initialize(kind=st.sampled_from([Story, LingeringStory]))
+    def begin(self, kind: type[Story]) -> None:
+        """Start with an empty fleet, where runs are seen under way or not."""
+        self.story, self.node = make_story(kind=kind)
         self.faults: list[str] = []
         self.policy_open = True
         self.was_clean: dict[tuple[UUID, int], bool] = {}
@@ -218,7 +218,7 @@ class Day(RuleBasedStateMachine):
         self.faults = []
         self.change_policy(is_open=True)
         self.change_files(is_whole=True)
-        for _ in range(30):
+        for _ in range(60):
             self.story.clock.advance(minutes=30)
             run_pass(self.story.reconciler)
         jobs = self.story.list_recorded()
@@ -228,6 +228,7 @@ class Day(RuleBasedStateMachine):
             job.id for job in jobs if job.status is JobStatus.SUCCEEDED and job.intent_kind == "Promotion"
         }
         assert told == healthy
+        assert [job for job in jobs if job.error_code is ErrorCode.ANSIBLE_UNEXPECTED_ERROR] == []
         assert not self.broken_promises
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.ports import Json, RunOutcome, RunSpec, RunState
 from schemas.state import EnvironmentStatus, ErrorCode, JobStatus
-from tests.fake_node import make_story
+from tests.fake_node import LingeringStory, make_story
 from tests.story import STAGING_ID, Story
 
 LOST = RunOutcome(RunState.LOST)
@@ -260,3 +260,27 @@ def test_a_bug_while_gates_are_judged_ends_only_its_job(
     story.run()
     assert story.job("release").error_code is ErrorCode.ANSIBLE_UNEXPECTED_ERROR
     assert story.job("safe").status is JobStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("step", ["backup", "check-1", "stage", "cut_over", "probe"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_lost_run_is_resumed_while_every_step_is_seen_under_way(step: str, moment: str) -> None:
+    story, node = make_story(kind=LingeringStory)
+    lost: list[str] = []
+
+    def lose_once(spec: RunSpec) -> str:
+        if spec.step == "stage" and step == "probe" and "stage" not in lost:
+            lost.append("stage")
+            return "before"
+        if spec.step != step or step in lost:
+            return ""
+        lost.append(step)
+        return moment
+
+    node.fault = lose_once
+    story.promote(spec="{source: staging, target: production, backup: create}")
+    go_on(story, times=24)
+    job = story.job("release")
+    assert (job.status, job.error_code) == (JobStatus.SUCCEEDED, None)
+    assert step in lost
+    assert len(node.cuts) == 1
