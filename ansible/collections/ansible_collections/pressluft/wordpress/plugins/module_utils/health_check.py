@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import DatabaseError, connect
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import open_environment
 from ansible_collections.pressluft.wordpress.plugins.module_utils.health import check_health
+from ansible_collections.pressluft.wordpress.plugins.module_utils.kept import drop_expired
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
 
 
@@ -20,6 +21,8 @@ def report_health(call):
         except DatabaseError:
             conn = None
         state = stack.enter_context(open_environment(call.state_dir, environment, job=call.job, conn=conn))
+        if conn is not None and not call.check_mode:
+            drop_expired(state, conn)
         health = check_health(conn, environment, wp_cli=config.wp_cli)
         if call.job.type == "health_check" and not call.check_mode:
             state.finish_job()

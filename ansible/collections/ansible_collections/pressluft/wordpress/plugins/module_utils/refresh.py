@@ -32,6 +32,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.database impor
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import open_environment
 from ansible_collections.pressluft.wordpress.plugins.module_utils.exchange import Exchange
 from ansible_collections.pressluft.wordpress.plugins.module_utils.health import check_health
+from ansible_collections.pressluft.wordpress.plugins.module_utils.kept import drop_expired
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_copy import (
@@ -113,6 +114,8 @@ def refresh(call, *, on_step=lambda _name: None):
         )
         _check_status(states[0], ("active",))
         _check_status(states[1], ("active", "cloning"))
+        if not call.check_mode:
+            drop_expired(states[0], writer)
         stack.enter_context(exchange.exchange_alone(writer, call.source.id))
         result = _find_result(work) or _run(work, check_mode=call.check_mode)
         return dict(result, changed=True, node=states[_find_subject(call)].report())

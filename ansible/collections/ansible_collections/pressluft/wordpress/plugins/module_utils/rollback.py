@@ -16,6 +16,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.cut_over impor
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import open_environment
 from ansible_collections.pressluft.wordpress.plugins.module_utils.journal import STAGED
+from ansible_collections.pressluft.wordpress.plugins.module_utils.kept import drop_expired
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import (
@@ -45,14 +46,16 @@ def roll_back(call):
 
 
 def _prepare(call, environment):
-    """Make the cut that exchanges back, once: a job that has it goes on with it."""
+    """Make the cut that exchanges back, anew until it has started: what it was made from may be gone by then."""
     defaults_file = read_node_config(call.config_dir).mysql_defaults_file
     with ExitStack() as stack:
         conn = stack.enter_context(closing(connect(defaults_file)))
         state = stack.enter_context(open_environment(call.state_dir, environment, job=call.job, conn=conn))
-        if state.journal().has(STAGED):
+        if state.journal().cut:
             return
         state.journal().restart()
+        if not call.check_mode:
+            drop_expired(state, conn)
         kept = load_kept_cut(state)
         _check_kept(conn, state, kept)
         cut = _make_cut(conn, state, kept, overwrite=call.request.get("overwrite") or ())

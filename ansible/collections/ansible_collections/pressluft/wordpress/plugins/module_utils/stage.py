@@ -16,13 +16,18 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils import (
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.component import find_component_paths
 from ansible_collections.pressluft.wordpress.plugins.module_utils.cut import PROMOTION, Cut, dump_cut
-from ansible_collections.pressluft.wordpress.plugins.module_utils.cut_end import CUT_FILE, NEXT_FILE
+from ansible_collections.pressluft.wordpress.plugins.module_utils.cut_end import (
+    CUT_FILE,
+    NEXT_FILE,
+    load_kept_cut,
+)
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import (
     EnvironmentState,
     open_environment,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.journal import STAGED
+from ansible_collections.pressluft.wordpress.plugins.module_utils.kept import drop_expired
 from ansible_collections.pressluft.wordpress.plugins.module_utils.measure import find_protected_paths
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
@@ -96,6 +101,9 @@ def stage(call):
         for state in states:
             _check_active(state)
         _check_not_cut(states[0])
+        if not call.check_mode:
+            drop_expired(states[0], writer)
+        _check_names(states[0])
         observation = _read_observation(call, states[0])
         seen = {make_key(found["kind"], found["name"]): found for found in observation["resources"]}
         work = _Work(call, states[0], reader, writer, make_plan(call.request), seen)
@@ -308,6 +316,18 @@ def _check_not_cut(state):
             "the cut-over of this job has started",
             "Let the job's cut_over step finish it.",
             retry=True,
+        )
+
+
+def _check_names(state):
+    """Databases carry the first digits of a job's id, which an author may choose: none may be that of a kept one."""
+    kept = load_kept_cut(state)
+    own = exchange.make_database_name(state.environment.database, "old_", state.job.id)
+    if kept is not None and kept.exchange.outgoing == own:
+        raise NodeError(
+            "INTENT_INVALID",
+            "job {0} would take the name of the old tables that are kept, {1}".format(state.job.id, own),
+            "Give the intent another metadata.id.",
         )
 
 

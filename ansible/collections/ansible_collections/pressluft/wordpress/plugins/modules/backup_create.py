@@ -65,6 +65,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.backup import 
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import open_environment
+from ansible_collections.pressluft.wordpress.plugins.module_utils.kept import drop_expired
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import make_protection
@@ -82,6 +83,8 @@ def back_up(call):
         conn = stack.enter_context(closing(connect(config.mysql_defaults_file)))
         opened = open_environment(call.state_dir, call.environment, job=call.job, conn=conn)
         state = stack.enter_context(opened)
+        if not call.check_mode:
+            drop_expired(state, conn)
         restic = open_storage(call.state_dir, call.config_dir, config)
         backup = None if call.check_mode else _make_backup(call, state, restic, config=config, scope=scope)
         return {"backup": backup, "changed": True, "node": state.report()}

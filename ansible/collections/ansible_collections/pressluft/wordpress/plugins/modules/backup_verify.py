@@ -58,6 +58,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.arguments impo
 from ansible_collections.pressluft.wordpress.plugins.module_utils.backup import open_storage, verify_backup
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import open_environment
+from ansible_collections.pressluft.wordpress.plugins.module_utils.kept import drop_expired
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 
@@ -74,6 +75,8 @@ def verify(call):
     with ExitStack() as stack:
         conn = stack.enter_context(closing(connect(config.mysql_defaults_file)))
         state = stack.enter_context(open_environment(call.state_dir, environment, job=call.job, conn=conn))
+        if not call.check_mode:
+            drop_expired(state, conn)
         backup = verify_backup(
             state.folder,
             lambda: open_storage(call.state_dir, call.config_dir, config),
