@@ -184,8 +184,7 @@ def _describe_value(column: Column, text: str) -> str:
 
 def _make_range(key: Sequence[Column], values: Sequence[str], inner: str, last: str) -> str:
     pairs: List[Tuple[str, str]] = [
-        (quote_name(column.name), make_literal(column, text))
-        for column, text in zip(key, values)
+        (quote_name(column.name), make_literal(column, text)) for column, text in zip(key, values)
     ]
     steps = []
     for index, (name, literal) in enumerate(pairs):
