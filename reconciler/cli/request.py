@@ -167,7 +167,7 @@ def cancel(
 ) -> None:
     """Cancel a job; once its cut-over has begun it is seen through.
 
-    Example: pressluft cancel 3f9a --wait
+    Example: pressluft cancel JOB_ID --wait
     """
     service = open_service(repo, config)
     job = find_job(service, job_id)

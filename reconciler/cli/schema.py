@@ -17,7 +17,7 @@ def schema(
 ) -> None:
     """Print the JSON Schema of one kind of document, or list the kinds.
 
-    Example: pressluft schema promotion > promotion.schema.json
+    Example: pressluft schema promotion
     """
     schemas = {name.removesuffix(".json"): content for name, content in make_json_schemas().items()}
     if not kind:

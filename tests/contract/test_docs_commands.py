@@ -39,8 +39,8 @@ from tests.story import STEPS, Node
 NOT_IN_THIS_VERSION = frozenset({"plan"})
 """Named on pages that are made from the models, where they explain what is to come."""
 TUTORIAL = CHECKOUT / "docs/tutorial/first-promotion.md"
-SERVERS = re.compile(r"(make|curl|pressluft (demo|serve|run(?! --once)))\b")
-"""What needs servers, or serves until it is stopped: typed by other tests."""
+SERVERS = re.compile(r"(make|curl|pressluft (demo|serve|cancel|run(?! --once)))\b")
+"""What needs servers or a job under way, or serves until it is stopped: typed by other tests."""
 WAIT_SECONDS = 60
 pytestmark = pytest.mark.xdist_group("docs")  # so that the fleet is prepared once
 
@@ -104,7 +104,7 @@ def test_remedies_in_messages_name_commands_that_exist() -> None:
 
 
 def test_every_target_of_make_on_a_page_exists() -> None:
-    targets = set(re.findall(r"^(\w+):", (CHECKOUT / "Makefile").read_text(), re.M))
+    targets = set(re.findall(r"^([\w-]+):", (CHECKOUT / "Makefile").read_text(), re.M))
     said = [command.text for page in PAGES for command in list_commands(page)]
     said += [span for page in PAGES for span in list_spans(page)]
     named = {text.split()[1] for text in said if text.startswith("make ")}
