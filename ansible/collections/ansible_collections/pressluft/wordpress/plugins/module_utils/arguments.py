@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pressluft.wordpress.plugins.module_utils.durable_file import BrokenFile
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import (
     Environment,
     Job,
@@ -13,6 +14,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.environment im
     make_environment_folder_path,
     make_report,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.free_space import is_full, make_full
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 
 __all__ = ["ARGUMENT_SPEC", "Call", "NodeError", "make_argument_spec", "make_call", "run_module"]
@@ -148,19 +150,39 @@ def run_module(body, *, required=()):
     try:
         call = make_call(module.params, check_mode=module.check_mode)
         result = dict(body(call))
-    except NodeError as error:
+    except (NodeError, OSError, BrokenFile) as raised:
+        error = _as_node_error(raised)
         partial = _add_node(call, error.partial)
         module.fail_json(msg=error.message, pressluft_error=error.as_result(), pressluft=partial)
     changed = bool(result.pop("changed", False))
     module.exit_json(changed=changed, pressluft=_add_node(call, result))
 
 
+def _as_node_error(error):
+    """What a node's own disk or files refuse is foreseen; anything else is a bug."""
+    if isinstance(error, NodeError):
+        return error
+    if isinstance(error, BrokenFile):
+        remedy = "Restore that file on the node from a backup of its state_dir, then run the job again."
+        return NodeError("ANSIBLE_HOST_FAILED", str(error), remedy)
+    if is_full(error):
+        return make_full(str(error))
+    return NodeError(
+        "ANSIBLE_HOST_FAILED",
+        "the node's system refused: {0}".format(error),
+        "Correct what the message names on the node, then run the job again.",
+    )
+
+
 def _add_node(call, result):
     subject = find_subject(call) if call else None
     if subject is None or "node" in result:
         return result
-    folder = make_environment_folder_path(call.state_dir, subject.id)
-    return dict(result, node=make_report(folder, call.job.id))
+    try:
+        folder = make_environment_folder_path(call.state_dir, subject.id)
+        return dict(result, node=make_report(folder, call.job.id))
+    except (NodeError, OSError, BrokenFile):  # the very thing that is told already
+        return result
 
 
 def _check_types(production, source):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import sys
 import time
 from contextlib import closing
 
@@ -21,6 +22,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils import (
     durable_file,
     exchange,
     release,
+    reserve,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.cut import load_cut
 from ansible_collections.pressluft.wordpress.plugins.module_utils.cut_end import (
@@ -125,7 +127,11 @@ def main(arguments):
     parser.add_argument("--lock", type=int, default=None)
     given = parser.parse_args(arguments)
     job = Job(given.job, given.epoch, given.type, given.step)
-    run_program(given.state_dir, given.config_dir, given.environment, job=job, lock=given.lock)
+    try:
+        run_program(given.state_dir, given.config_dir, given.environment, job=job, lock=given.lock)
+    except _FORESEEN as error:
+        sys.stderr.write("{0}\n".format(_as_node_error(error).message))  # whoever follows reads it in the log
+        return 1
     return 0
 
 
@@ -222,11 +228,20 @@ def _finish(bench, cut):
     except DatabaseError:
         raise  # the server may come back, and then this goes on
     except _FORESEEN as error:
+        what = "the old one could not be brought back"
+        if _is_back(bench, cut):
+            what = "the old one is back, but what was written meanwhile could not be set aside"
         raise NodeError(
             "ROLLBACK_FAILED",
-            "the new release is not healthy and the old one could not be brought back: {0}".format(error),
+            "the new release is not healthy; {0}: {1}".format(what, error),
             "Correct what the message names, then reset the environment: that goes on where this stopped.",
         ) from error
+
+
+def _is_back(bench, cut):
+    """Whether the tables and the link are what they were before, whatever else there is to do."""
+    tables_are = cut.exchange.is_empty or exchange.find_position(bench.conn, cut.exchange) == exchange.BEFORE
+    return tables_are and release.read_current(cut.environment.root) == cut.release_old
 
 
 def _judge(bench, cut):
@@ -296,6 +311,7 @@ def _start_and_follow(call, environment):
             with opened as state:
                 _check_ready(state)
                 _note_keeping(state, call.request.get("keep_old_release"))
+                reserve.set_aside(state.folder)
                 start_program(
                     state.journal(), "cut_over", _make_arguments(call, environment), lock=state.lock
                 )

@@ -7,6 +7,10 @@ import json
 import os
 
 
+class BrokenFile(ValueError):
+    """A file of the node's own that nobody can read any more; its text names it."""
+
+
 def write_bytes(path, content, mode=0o600):
     """Replace `path` by `content` in one step: a reader or a crash sees the old file or the new one."""
     temporary = "{0}.new-{1}".format(path, os.getpid())
@@ -30,12 +34,14 @@ def write_json(path, value, mode=0o600):
 
 
 def read_json(path, default=None):
-    """Read a JSON file, `default` where there is none. A broken one raises `ValueError`."""
+    """Read a JSON file, `default` where there is none. A broken one raises `BrokenFile`."""
     try:
         with open(path, "rb") as stream:
             return json.loads(stream.read().decode("utf-8"))
     except FileNotFoundError:
         return default
+    except ValueError as error:
+        raise BrokenFile("{0} is broken: {1}".format(path, error)) from error
 
 
 def append_line(path, line):

@@ -7,7 +7,12 @@ import os
 from dataclasses import dataclass
 from typing import Tuple
 
-from ansible_collections.pressluft.wordpress.plugins.module_utils import clock, durable_file, identity
+from ansible_collections.pressluft.wordpress.plugins.module_utils import (
+    clock,
+    durable_file,
+    identity,
+    reserve,
+)
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment_lock import (
     read_holder,
     take_lock,
@@ -109,7 +114,7 @@ class EnvironmentState:
 
     def record(self, **fields):
         """Change fields of state.json; those that are not named stay."""
-        durable_file.write_json(self._path("state.json"), dict(self._read(), **fields))
+        reserve.write_json(self.folder, self._path("state.json"), dict(self._read(), **fields))
 
     def journal(self, job_id=None):
         """The journal of this run's job, or of an earlier one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ansible_collections.pressluft.wordpress.plugins.module_utils import clock, durable_file
+from ansible_collections.pressluft.wordpress.plugins.module_utils import clock, durable_file, reserve
 
 # Where a cut-over stands, in its order; `reversed` is the other end (node-protocol.md, Results).
 STARTED, RENAMED, SWITCHED, HEALTHY, REVERSED = "started", "renamed", "switched", "healthy", "reversed"
@@ -19,6 +19,7 @@ class Journal:
     def __init__(self, folder, job):
         self.folder = folder
         self._path = os.path.join(folder, "journal.json")
+        self._environment_folder = os.path.dirname(os.path.dirname(folder))
         empty = {
             "job_id": job.id,
             "type": job.type,
@@ -80,6 +81,7 @@ class Journal:
     def record_end(self, result, error=None):
         """Note how the job ended on this node: what it returned and, if it failed, its `pressluft_error`."""
         self._write(result=result, error=error)
+        reserve.give_back(self._environment_folder)
 
     def restart(self):
         """Forget what was staged and cut: the job begins again, and nothing live is left of it."""
@@ -94,7 +96,7 @@ class Journal:
     def _write(self, **fields):
         durable_file.make_private_folder(self.folder)
         self._content = dict(self._content, **fields)
-        durable_file.write_json(self._path, self._content)
+        reserve.write_json(self._environment_folder, self._path, self._content)
 
 
 def read_journal(folder):
