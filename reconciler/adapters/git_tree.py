@@ -129,7 +129,8 @@ def _make_entry(item: pygit2.Object) -> Entry:
 def _read_name(raw: bytes) -> tuple[str, bool]:
     """Return a name safe to print, and whether it is the name itself rather than an escaped form of it."""
     name = raw.decode("utf-8", "surrogateescape")
-    is_plain = name.isascii() and name.isprintable()  # nearly all names; looking at each character takes 20 us
+    # Nearly all names are plain; looking at each character takes 20 us.
+    is_plain = name.isascii() and name.isprintable()
     odd = not is_plain and any(unicodedata.category(character) in _UNPRINTABLE for character in name)
     if odd or "/" in name or name.lower() in _RESERVED:
         return name.encode("unicode_escape").decode("ascii"), False
