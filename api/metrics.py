@@ -34,6 +34,7 @@ class Meter:
             for name, text in (
                 ("jobs_running", "Jobs that run"),
                 ("jobs_queued", "Jobs that wait"),
+                ("jobs_unread", "Jobs of the past that were not looked at since the start"),
                 ("nodes", "Nodes that environments are on"),
                 ("sites", "Sites of the fleet"),
             )

@@ -248,6 +248,10 @@ class Index:
             self._glance(job_id, leaf)
         return len(found) == most
 
+    def count_unread(self) -> int:
+        """Count the jobs that nobody has glanced at yet: their months take longer to list."""
+        return len(self.shelf.leaves[Kind.JOBS].keys() - self._glances.keys())
+
     def count_jobs(self, sites: frozenset[str] | None = None) -> Mapping[JobStatus, int]:
         """Count the jobs that have not ended."""
         statuses = [job.status for job in self.list_open_jobs() if sites is None or job.site in sites]

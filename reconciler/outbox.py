@@ -99,12 +99,12 @@ class Outbox:
                 should_look, self._should_look = self._should_look, False
             if batch:
                 self._write(batch)
-            elif self._cold:
-                self._cold = self._attempt(lambda: self.service.warm_up(most=WARM_UP_STEP))
             if should_look or time.monotonic() >= next_look:
                 self._attempt(self.service.refresh)
                 next_look = time.monotonic() + self.interval
             self._tell()
+            if self._cold and self.healthy and not batch:  # only what was looked at can be warmed up
+                self._cold = self._attempt(lambda: self.service.warm_up(most=WARM_UP_STEP))
 
     def _take_batch(self) -> Sequence[Wish]:
         """Take the wishes of one actor: a commit has one author."""

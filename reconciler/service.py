@@ -75,6 +75,8 @@ class Totals:
     jobs_queued: int
     nodes: int
     sites: int
+    jobs_unread: int
+    """Jobs of the past that no list has needed yet and the background has not come to."""
 
 
 @dataclass
@@ -241,6 +243,7 @@ class Service:
                 jobs_queued=jobs[JobStatus.QUEUED],
                 nodes=len(used & index.documents.nodes.keys()),
                 sites=sum(view.document is not None for view in views),
+                jobs_unread=index.count_unread(),
             )
 
     def find_unmet(self, site: str, promotion: Promotion) -> tuple[Blocked, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from uuid import UUID, uuid4
@@ -14,8 +15,11 @@ from reconciler.outbox import MOST_QUEUED, Outbox, Overloaded
 from reconciler.ports import Branch
 from reconciler.request import Request
 from reconciler.service import Conflict, Service
+from schemas.document import dump
 from schemas.intent import DriftCheck, DriftCheckSpec
 from schemas.model import Metadata
+from schemas.status import make_record_path
+from tests.big_fleet import BEGINNING, make_job
 from tests.fakes import FakeFleetRepo
 from tests.story import FakeClock, make_fleet_files
 
@@ -157,6 +161,19 @@ def test_too_many_at_a_time_are_turned_away(outbox: Outbox) -> None:
         outbox.submit(ask(f"check-{number}"))
     with pytest.raises(Overloaded):
         outbox.submit(ask("one-too-many"))
+
+
+def test_the_history_is_read_in_the_background(repo: FakeFleetRepo) -> None:
+    jobs = [make_job(number, "acme", BEGINNING) for number in range(120)]
+    repo.commit_as_person({make_record_path(job, site="acme"): dump(job) for job in jobs})
+    service = Service(repo, FakeClock())
+    warm = Outbox(service, on_look=lambda: None, interval=60)
+    warm.start()
+    deadline = time.monotonic() + 10
+    while service.tip.intents is None or service.count().jobs_unread:
+        assert time.monotonic() < deadline, "nobody asked, and nobody read"
+        time.sleep(0.01)
+    warm.stop()
 
 
 def test_a_stop_writes_what_was_taken_and_takes_no_more(outbox: Outbox, held: Held) -> None:
