@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -40,6 +41,12 @@ def do_nothing() -> None:
     """Wake nobody: the facade runs alone."""
 
 
+def spare_collector() -> None:
+    """Keep what was read at the start out of the garbage collector's rounds: with 20,000 jobs one takes 100 ms."""
+    gc.collect()
+    gc.freeze()
+
+
 @dataclass
 class Facade:
     """An app and what has to be stopped with it."""
@@ -67,7 +74,7 @@ def make_facade(
     service = Service(reader, clock, outlet=writer, fetches_on_read=is_worked_on_in_place(settings.repo))
     desk = Desk(
         service=service,
-        outbox=Outbox(service, on_look=bell.ring, interval=settings.poll_seconds),
+        outbox=Outbox(service, on_look=bell.ring, interval=settings.poll_seconds, on_warm=spare_collector),
         bell=bell,
         reception=Reception(
             Sessions(settings.admin_password_hash), TokenFile(settings.token_file), now=clock.now

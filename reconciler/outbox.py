@@ -48,6 +48,8 @@ class Outbox:
     service: Service
     on_look: Callable[[], None]
     interval: float
+    on_warm: Callable[[], None] = lambda: None
+    """Called once, when all that is there was looked at."""
     _queue: deque[Wish] = field(default_factory=deque)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _thread: threading.Thread | None = None
@@ -104,7 +106,12 @@ class Outbox:
                 next_look = time.monotonic() + self.interval
             self._tell()
             if self._cold and self.healthy and not batch:  # only what was looked at can be warmed up
-                self._cold = self._attempt(lambda: self.service.warm_up(most=WARM_UP_STEP))
+                self._warm_up()
+
+    def _warm_up(self) -> None:
+        self._cold = self._attempt(lambda: self.service.warm_up(most=WARM_UP_STEP))
+        if not self._cold:
+            self.on_warm()
 
     def _take_batch(self) -> Sequence[Wish]:
         """Take the wishes of one actor: a commit has one author."""

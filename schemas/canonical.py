@@ -25,11 +25,13 @@ HEAD: Final = re.compile(
     rb"apiVersion: pressluft/v1\nkind: (?P<kind>[A-Za-z]+)\n"
     rb"metadata:\n  name: (?P<name>[a-z0-9-]{1,63})\n  id: (?P<id>[0-9a-f-]{36})\nspec:\n"
 )
-PLAIN: Final = re.compile(r"[A-Za-z0-9/](?:[A-Za-z0-9 _./,;()=+@-]|:(?! ))*(?<![ :])")
+PLAIN: Final = r"[A-Za-z0-9/][A-Za-z0-9 _./,;()=+@-]*(?::(?! )[A-Za-z0-9 _./,;()=+@-]*)*(?<![ :])"
 """Unquoted scalars that are surely what they look like: no comment, no indicator, nothing folded."""
-FIELD: Final = re.compile(r"  ([a-z_]+): (.+)")
+LINE: Final = re.compile(
+    rf"  (?P<key>[a-z_]+): (?:'(?P<quoted>[^'\n]*(?:''[^'\n]*)*)'|(?P<plain>{PLAIN})|\|-)\n"
+)
+BLOCK: Final = re.compile(r"(?:(?:    [^\n]*)?\n)+")
 FIRST_TEXT: Final = re.compile(r"    [^ ]")
-LITERAL: Final = "|-"
 
 
 def read_canonical(data: bytes, model: type[FlatRecord], *, name: str) -> FlatRecord | None:
@@ -57,44 +59,37 @@ def find_fields(spec: bytes) -> Mapping[str, str] | None:
         text = spec.decode()
     except UnicodeDecodeError:
         return None
-    if not text.endswith("\n") or UNREADABLE_CHARACTER.search(text) or "\r" in text:
+    if not text.endswith("\n") or "\r" in text or not is_readable(text):
         return None
     fields: dict[str, str] = {}
-    lines = text.split("\n")[:-1]
     at = 0
-    while at < len(lines):
-        match = FIELD.fullmatch(lines[at])
-        if match is None or match[1] in fields:
+    while at < len(text):
+        match = LINE.match(text, at)
+        if match is None or match["key"] in fields:
             return None
-        at += 1
-        if match[2] == LITERAL:
-            until = find_literal_end(lines, at)
-            value = read_literal(lines[at:until])
-            at = until
-        else:
-            value = read_scalar(match[2])
+        value, at = read_value(match, text)
         if value is None:
             return None
-        fields[match[1]] = value
+        fields[match["key"]] = value
     return fields
 
 
-def read_scalar(written: str) -> str | None:
-    """Read a scalar on one line; unquoted ones stay `PlainScalar`, as the strict reader has it."""
-    if written[0] == "'":
-        inner = written[1:-1]
-        is_closed = len(written) > 1 and written[-1] == "'" and "'" not in inner.replace("''", "")
-        return inner.replace("''", "'") if is_closed else None
-    if written in NULLS or PLAIN.fullmatch(written) is None:
-        return None
-    return PlainScalar(written)
+def is_readable(text: str) -> bool:
+    """Whether a text holds no control characters; plain ASCII, as nearly all records are, is told at once."""
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return True
+    return UNREADABLE_CHARACTER.search(text) is None
 
 
-def find_literal_end(lines: list[str], at: int) -> int:
-    """Find the line after a literal block that begins at a line."""
-    while at < len(lines) and (lines[at].startswith("    ") or not lines[at]):
-        at += 1
-    return at
+def read_value(match: re.Match[str], text: str) -> tuple[str | None, int]:
+    """Read the value of a field and where the next one begins; unquoted scalars stay `PlainScalar`."""
+    if match["quoted"] is not None:
+        return match["quoted"].replace("''", "'"), match.end()
+    if match["plain"] is not None:
+        return (None if match["plain"] in NULLS else PlainScalar(match["plain"])), match.end()
+    block = BLOCK.match(text, match.end())
+    until = block.end() if block else match.end()
+    return read_literal(text[match.end() : until].split("\n")[:-1]), until
 
 
 def read_literal(lines: list[str]) -> str | None:
