@@ -23,7 +23,7 @@ except ImportError:  # told by `database.connect`
         """Stands in where Ansible's documentation tools import this file."""
 
 
-LONGEST_NAME = 64  # of a database, MariaDB and MySQL alike
+LONGEST_NAME = 64  # of a database or a table, MariaDB and MySQL alike
 LOCK_WAIT_TIMEOUT = 1205
 RENAME_ATTEMPTS = 15
 _RENAME_LOCK_SECONDS = 2  # design §5: the default waits a day and blocks readers

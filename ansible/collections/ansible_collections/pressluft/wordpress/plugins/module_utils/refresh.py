@@ -59,7 +59,10 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.resource impor
     Measure,
     make_protection,
 )
-from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_check import check_tables
+from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_check import (
+    check_lengths,
+    check_tables,
+)
 
 JOB_TYPE = "env_refresh"
 PREPARED, ADVANCED = "refresh prepared", "baseline advanced"
@@ -255,6 +258,7 @@ def _check_work(work):
     """Every refusal that needs no copy; returns the names of the tables that come and go, without prefix."""
     check_anonymise(work)
     incoming, outgoing = find_pulled_tables(work)
+    check_lengths(work.source, incoming)
     check_tables(work.reader, work.production, incoming)
     check_tables(work.writer, work.source, outgoing)
     release.read_current(work.production.root)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import find_tables, run_query
+from ansible_collections.pressluft.wordpress.plugins.module_utils.exchange import LONGEST_NAME
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 
 
@@ -22,6 +23,15 @@ def check_tables(conn, environment, names):
     replaced = {known[name].name for name in mine}
     _refuse_triggers(conn, environment.database, replaced)
     _refuse_ties(conn, environment.database, replaced)
+
+
+def check_lengths(environment, names):
+    """Refuse tables (without prefix) whose names are too long with this environment's prefix."""
+    for name in names:
+        if len(environment.table(name)) > LONGEST_NAME:
+            raise _make_unsupported(
+                name, "has too long a name for the prefix {0}".format(environment.table_prefix)
+            )
 
 
 def check_charsets(conn, production, source):

@@ -48,6 +48,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.resource impor
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_check import (
     check_charsets,
+    check_lengths,
     check_tables,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.shadow import (
@@ -254,6 +255,7 @@ def _check_work(work, observation):
         names.append(OPTIONS_TABLE)
         check_charsets(work.writer, call.production, call.source)
         check_spelling(work.writer, call.production.database, call.production.table(OPTIONS_TABLE), options)
+    check_lengths(call.production, names)
     for side in (call.production, call.source):
         check_tables(work.writer, side, names)
     for side in (call.production, call.source):
