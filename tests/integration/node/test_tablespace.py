@@ -267,6 +267,7 @@ def test_a_table_that_was_just_written_to_is_not_locked(
     watched: Watched, admin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tablespace, "_read_updates", REMEMBERED_UPDATES)
+    admin.execute("DO SLEEP(1.1)")  # the server remembers writes by the second: let this one be a later one
     admin.execute("UPDATE wp_u SET v = 'now'")
     before = count_locks(admin)
     watched.check()
