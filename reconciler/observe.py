@@ -265,11 +265,6 @@ class Observer:
         if commit is not None:
             yield from self._read_monthly(commit, f"status/{site}/jobs", JobRecord)
 
-    def read_drift_checks(self, commit: str | None, site: str) -> Iterator[DriftCheckRecord]:
-        """Read every drift check of a site, in no order."""
-        if commit is not None:
-            yield from self._read_monthly(commit, f"status/{site}/drift-checks", DriftCheckRecord)
-
     def _read_monthly(
         self,
         commit: str,

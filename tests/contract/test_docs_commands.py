@@ -42,7 +42,6 @@ TUTORIAL = CHECKOUT / "docs/tutorial/first-promotion.md"
 SERVERS = re.compile(r"(make|curl|pressluft (demo|serve|cancel|run(?! --once)))\b")
 """What needs servers or a job under way, or serves until it is stopped: typed by other tests."""
 WAIT_SECONDS = 60
-pytestmark = pytest.mark.xdist_group("docs")  # so that the fleet is prepared once
 
 
 def list_pressluft_commands() -> list[tuple[str, str]]:
