@@ -24,6 +24,7 @@ from schemas.state import EnvironmentStatus, ErrorCode
 from schemas.status import BackupRecord, Blocked, DriftCheckRecord, JobRecord
 
 GATE_RECHECK: Final = timedelta(minutes=5)
+"""How long a job that waits leaves the node alone between two looks; the end of its `wait` is a last one."""
 
 
 class NodeAnswerInvalid(Exception):
@@ -57,8 +58,13 @@ class JobView:
     @property
     def may_wait(self) -> bool:
         """Whether the intent's `wait` has not run out (spec.md §4: from first sight)."""
-        wait = getattr(self.intent.spec, "wait", None)
-        return wait is not None and self.now < self.job.created_at + wait
+        return self.patience > timedelta(0)
+
+    @property
+    def patience(self) -> timedelta:
+        """How much is left of the intent's `wait`; not above zero where it ran out or there is none."""
+        wait: timedelta | None = getattr(self.intent.spec, "wait", None)
+        return timedelta(0) if wait is None else self.job.created_at + wait - self.now
 
 
 Records = tuple[BackupRecord | DriftCheckRecord, ...]
@@ -160,7 +166,7 @@ def refuse(view: JobView, unmet: Iterable[Blocked]) -> End | None:
     if not reasons:
         return None
     if view.may_wait:
-        return defer(view, reasons, wait=GATE_RECHECK)
+        return defer(view, reasons, wait=min(GATE_RECHECK, view.patience))
     return fail(view, reasons[0].code, make_refusal(reasons))
 
 

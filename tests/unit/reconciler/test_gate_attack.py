@@ -540,6 +540,17 @@ def test_a_job_that_waits_for_a_live_gate_commits_nothing_until_its_time(story: 
     assert story.job("release").epoch == 2
 
 
+def test_a_job_whose_wait_runs_out_asks_the_node_a_last_time_then_and_fails(story: Story) -> None:
+    story.back_up()
+    story.node.resources.append(make_resource("comments", production=CHANGED))
+    job = story.promote(spec="{source: staging, target: production, wait: PT7S}")
+    assert job.status is JobStatus.QUEUED
+    story.clock.advance(seconds=7)
+    story.run()
+    job = story.job("release")
+    assert (job.status, job.error_code, job.epoch) == (JobStatus.FAILED, ErrorCode.DRIFT_GATE_UNMET, 2)
+
+
 def test_a_job_that_waits_takes_its_own_backup_once_while_it_is_fresh(story: Story) -> None:
     story.node.resources.append(make_resource("comments", production=CHANGED))
     story.promote(spec="{source: staging, target: production, wait: PT2H, backup: create}")
