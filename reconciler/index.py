@@ -205,12 +205,14 @@ class Index:
 
     def _sort_month(self, month: str) -> Sequence[Glanced]:
         """Sort a month's jobs, newest first; sorted again only when one of them has changed."""
-        stamp = self.shelf.changes.get(month, 0)
+        if not self._is_sorted(month):
+            stamp = self.shelf.changes.get(month, 0)
+            self._sorted[month] = (stamp, self._sort(self.shelf.months[month]))
+        return self._sorted[month][1]
+
+    def _is_sorted(self, month: str) -> bool:
         known = self._sorted.get(month)
-        if known is None or known[0] != stamp:
-            known = (stamp, self._sort(self.shelf.months[month]))
-            self._sorted[month] = known
-        return known[1]
+        return known is not None and known[0] == self.shelf.changes.get(month, 0)
 
     def _sort(self, leaves: Mapping[UUID, Leaf]) -> Sequence[Glanced]:
         found = [
@@ -236,7 +238,7 @@ class Index:
         return glance if glance and make_month(glance.created_at) == leaf.month else None
 
     def warm_up(self, *, most: int) -> bool:
-        """Glance at a few more jobs, newest months first; returns whether any are left."""
+        """Glance at a few more jobs, newest months first, then sort a month; returns whether any work is left."""
         cold = (
             (job_id, leaf)
             for month in sorted(self.shelf.months, reverse=True)
@@ -246,7 +248,12 @@ class Index:
         found = list(islice(cold, most))
         for job_id, leaf in found:
             self._glance(job_id, leaf)
-        return len(found) == most
+        if found:
+            return True
+        unsorted = next((month for month in self.shelf.months if not self._is_sorted(month)), None)
+        if unsorted is not None:
+            self._sort_month(unsorted)
+        return unsorted is not None
 
     def count_unread(self) -> int:
         """Count the jobs that nobody has glanced at yet: their months take longer to list."""
