@@ -150,18 +150,24 @@ class Index:
     def _list_pending(
         self, site: str, files: Iterable[IntentFile], before: Pending | None, *, now: datetime
     ) -> Iterator[tuple[UUID, JobRecord]]:
-        fleet = self.fleet
+        fleet, known = self.fleet, self._find_met_id(site)
         seen = before.jobs if before else {}
         for file in files:
             if isinstance(file.intent, Cancel):
                 continue
-            job_id = find_job_id(file, fleet)
+            job_id = find_job_id(file, fleet, known_sites=known)
             if self.shelf.is_known(job_id, site=site):
                 continue
             first_seen = seen[job_id].created_at if job_id in seen else now
             job = admit(file, job_id, view=fleet, now=first_seen)
             if job.status is JobStatus.QUEUED:
                 yield job_id, job
+
+    def _find_met_id(self, site: str) -> Mapping[str, UUID]:
+        """Find the id a reconciler met a site with: it counts while the site's own file is broken."""
+        node = self.shelf.find_site(site)
+        record = self.read_record(node.site, SiteRecord) if node and node.site else None
+        return {site: record.id} if record else {}
 
     def read_job(self, job_id: UUID) -> JobRecord | None:
         """Read one job, one that waits for its reconciler included."""

@@ -173,6 +173,13 @@ def test_an_intent_for_a_site_that_broke_is_seen_waiting_under_its_own_id(story:
     assert story.job("safe").status is JobStatus.SUCCEEDED
 
 
+def test_a_site_that_breaks_shows_no_job_a_second_time(story: Story) -> None:
+    story.back_up()
+    (ended,) = story.service.list_jobs()
+    story.commit({"sites/acme/site.yaml": "nonsense\n"})
+    assert [job.id for job in story.service.list_jobs()] == [ended.id]
+
+
 def test_an_intent_for_a_site_that_was_never_whole_waits_and_then_runs_once(story: Story) -> None:
     beta = {
         "sites/beta/environments/production.yaml": make_environment("production", JOB_ID).replace(
