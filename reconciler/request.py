@@ -15,7 +15,13 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID, uuid4
 
-from reconciler.core.gate import find_last_check, find_unchecked, find_unmet_at_request, present
+from reconciler.core.gate import (
+    find_last_check,
+    find_recorded_conflict,
+    find_unchecked,
+    find_unmet_at_request,
+    present,
+)
 from reconciler.core.job import ENDED
 from reconciler.core.party import Misfit, Parties, Unsettled, find_parties
 from reconciler.core.record import find_protection, require
@@ -256,16 +262,18 @@ def judge_cancel(index: Index, request: Request, taken: Sequence[Accepted]) -> A
 def find_unmet(index: Index, parties: Parties, promotion: Promotion, *, now: datetime) -> tuple[Blocked, ...]:
     """Find the gates that are shut by what git says; a recent clean drift check on record is demanded (§4)."""
     world = index.make_world(parties.site.metadata.name, now=now)
-    source = require(parties.source)
+    source, policy = require(parties.source), world.fleet.fleet.spec
+    check = find_last_check(world, source.metadata.id)
     unchecked = find_unchecked(
-        find_last_check(world, source.metadata.id),
+        check,
         copy=source.metadata.name,
         protection_digest=find_protection(parties).digest(),
         now=now,
-        max_age=world.fleet.fleet.spec.drift_check_max_age,
+        max_age=policy.drift_check_max_age,
     )
+    conflict = find_recorded_conflict(check, policy=policy.overwrite_policy)
     takes_backup = promotion.spec.backup == "create"
-    return (*present(unchecked), *find_unmet_at_request(parties, world, takes_backup=takes_backup))
+    return (*present(unchecked, conflict), *find_unmet_at_request(parties, world, takes_backup=takes_backup))
 
 
 def make_message(accepted: Sequence[Accepted]) -> CommitMessage:

@@ -14,10 +14,11 @@ from itertools import islice
 from uuid import UUID
 
 from reconciler.core.party import Parties, find_parties
-from reconciler.core.world import SiteView
+from reconciler.core.world import IntentFile, SiteView
 from reconciler.errors import PressluftError
 from reconciler.index import Index, JobFilter, Placed, Position
 from reconciler.ports import Branch, Clock, FleetRepo, LogEntry, Tip
+from reconciler.preview import Preview, preview
 from reconciler.request import (
     Conflict,
     GateUnmet,
@@ -253,6 +254,34 @@ class Service:
             if not isinstance(parties, Parties):
                 raise Refused(parties.message)
             return find_unmet(index, parties, promotion, now=self.clock.now())
+
+    def find_intent(self, name: str) -> IntentFile:
+        """Find a committed intent by its path, `SITE/NAME`, or its name where only one site has it.
+
+        Raises `NotFound` that says what there is.
+        """
+        wanted = name.removeprefix("intents/").removesuffix(".yaml")
+        with self.reading() as index:
+            files = [file for found in index.intents.values() for file in found]
+        found = [
+            file
+            for file in files
+            if wanted
+            in {(path := file.path.removesuffix(".yaml")).removeprefix("intents/"), path.split("/")[-1]}
+        ]
+        if len(found) == 1:
+            return found[0]
+        several = ", ".join(file.path for file in found)
+        raise NotFound(
+            f"several intents are called {name!r}: {several}; say SITE/NAME"
+            if found
+            else f"there is no intent {name!r} in the fleet repo, and no such file here"
+        )
+
+    def preview(self, file: IntentFile) -> Preview:
+        """Tell what an intent would come to, by what git knows. Raises `Refused` or `NotFound`."""
+        with self.reading() as index:
+            return preview(index, file, now=self.clock.now())
 
     def request(self, site: str, intent: Intent) -> UUID:
         """Commit an intent and return its job's id; the commit is durable when this returns.

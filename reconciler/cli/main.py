@@ -6,7 +6,21 @@ from typing import Annotated
 
 import typer
 
-from reconciler.cli import check, demo, drift, history, init, job, request, run, schema, serve, status, token
+from reconciler.cli import (
+    check,
+    demo,
+    drift,
+    history,
+    init,
+    job,
+    plan,
+    request,
+    run,
+    schema,
+    serve,
+    status,
+    token,
+)
 
 app = typer.Typer(
     name="pressluft",
@@ -36,6 +50,7 @@ def root(
 
 app.command("init")(init.init)
 app.command("check")(check.check)
+app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("serve")(serve.serve)
 app.command("status")(status.status)

@@ -215,7 +215,19 @@ def find_conflict(merged: Iterable[Merged], *, policy: OverwritePolicy) -> Block
     conflicts = find_conflicts(merged)
     if not conflicts or policy is OverwritePolicy.WARN:
         return None
-    names = list_names(f"{item.kind} {item.name}" for item in conflicts)
+    return make_conflict(list_names(f"{item.kind} {item.name}" for item in conflicts))
+
+
+def find_recorded_conflict(record: DriftCheckRecord | None, *, policy: OverwritePolicy) -> Blocked | None:
+    """The last drift check on record found something that changed on both sides, and policy does not overwrite."""
+    if record is None or not record.merge.conflicts or policy is OverwritePolicy.WARN:
+        return None
+    names = list_names(f"{item.kind} {item.name}" for item in record.merge.conflicts)
+    return make_conflict(names)
+
+
+def make_conflict(names: str) -> Blocked:
+    """Make the reason for what changed on both sides."""
     return Blocked(
         code=ErrorCode.OVERWRITE_BLOCKED,
         detail=f"changed on source and production alike: {names}",
@@ -237,11 +249,22 @@ def find_schema_difference(observation: Observation) -> Blocked | None:
 
 def find_wrong_pin(observation: Observation, *, pin: str | None) -> Blocked | None:
     """The source is no longer what was reviewed."""
-    if pin is None or pin == bare_digest(observation.source_fingerprint):
+    return compare_pin(pin, bare_digest(observation.source_fingerprint))
+
+
+def find_recorded_pin(record: DriftCheckRecord | None, *, pin: str | None) -> Blocked | None:
+    """The source was something else than what is pinned when it was last checked."""
+    known = record.source_fingerprint if record else None
+    return compare_pin(pin, bare_digest(known)) if known else None
+
+
+def compare_pin(pin: str | None, present_digest: str) -> Blocked | None:
+    """Compare what was reviewed with what is there."""
+    if pin is None or pin == present_digest:
         return None
     return Blocked(
         code=ErrorCode.SOURCE_CHANGED,
-        detail=f"the intent pins {pin}, the source is {bare_digest(observation.source_fingerprint)}",
+        detail=f"the intent pins {pin}, the source is {present_digest}",
         remedy="review the source again and pin its present fingerprint",
     )
 
