@@ -11,7 +11,7 @@ import re
 import tarfile
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils import clock, durable_file
-from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect, find_tables
+from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect
 from ansible_collections.pressluft.wordpress.plugins.module_utils.dump import hold_dump
 from ansible_collections.pressluft.wordpress.plugins.module_utils.held_folder import find_trusted
 from ansible_collections.pressluft.wordpress.plugins.module_utils.identity import is_within
@@ -161,14 +161,13 @@ def _cut_to_microseconds(fraction):
 def _hold_dump(state, defaults_file):
     environment = state.environment
     with contextlib.closing(connect(defaults_file)) as conn:
-        tables = find_tables(conn, environment.database, environment.table_prefix)
-    if not tables:
-        raise _make_error("database {0} has no tables of this environment".format(environment.database))
-    names = [info.name for info in tables.values()]
-    with hold_dump(
-        state.path("dump"), defaults_file=defaults_file, database=environment.database, tables=names
-    ) as dump:
-        yield dump
+        held = hold_dump(state.path("dump"), conn, environment)
+        with held as dump:
+            if not dump.tables:
+                raise _make_error(
+                    "database {0} has no tables of this environment".format(environment.database)
+                )
+            yield dump
 
 
 def _find_outside(environment, protection):

@@ -112,7 +112,7 @@ def _copy_rows(reader, writer, source, target, *, columns):
     large = min(LARGE_VALUE, room // (4 * len(columns)))
     insert = _Insert(writer, target, columns=columns, limit=min(_BATCH, room // 4))
     expected = 0
-    with contextlib.closing(stream_query(reader, _make_select(source, columns, large))) as rows:
+    with contextlib.closing(stream_query(reader, make_row_select(source, columns, large))) as rows:
         for row in rows:
             expected += 1
             if row[0] is None:
@@ -126,8 +126,8 @@ def _copy_rows(reader, writer, source, target, *, columns):
     return CopiedTable(insert.rows, insert.bytes)
 
 
-def _make_select(source, columns, large):
-    """One field with the row as literal, then one for each column that may be large: its value, if it is."""
+def make_row_select(source, columns, large):
+    """A query: one field with the row as literal, then one for each column that may be large: its value, if it is."""
     literals, values = [], []
     for column in columns:
         literal, name = make_literal(column), quote_name(column.name)
