@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from schemas.model import Model, Timestamp
-from schemas.state import Proof, ResourceClass, ResourceKind
+from schemas.state import FindingState, Proof, ResourceClass, ResourceKind
 
 SAMPLES = 20  # spec.md §3: up to 20 samples, never content
 
@@ -105,3 +105,18 @@ class BackupMade(Reported):
     ended_at: Timestamp
     size_bytes: int = 0
     repository: str = ""
+
+
+class Finding(Reported):
+    """What a check of a machine says about one thing that Pressluft needs, and how to get it."""
+
+    name: str
+    state: FindingState
+    detail: str = ""
+    remedy: str = ""
+
+
+class Examination(Reported):
+    """What a node says about itself (`pressluft doctor`)."""
+
+    findings: tuple[Finding, ...]

@@ -153,6 +153,17 @@ class Verdict(StrEnum):
     """No baseline, or it could not be read: it gates."""
 
 
+class FindingState(StrEnum):
+    """What a check of a machine says about one thing that Pressluft needs."""
+
+    OK = "ok"
+    """It is there."""
+    WARNING = "warning"
+    """It works without, or it could not be told."""
+    MISSING = "missing"
+    """Pressluft does not work without it."""
+
+
 class Proof(StrEnum):
     """How a verdict was reached (design.md §4)."""
 

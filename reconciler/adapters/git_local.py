@@ -68,6 +68,14 @@ class LocalOrigin:
         else:
             self._swap(ref, expected=expected, new=new)
 
+    def rehearse(self, ref: str) -> None:
+        """Find out whether we may write the branch."""
+        if self._is_checked_out(ref):
+            self._refuse_stale_work_tree(ref)
+        for name in ("objects", "refs"):
+            if not os.access(self._path / name, os.W_OK | os.X_OK):
+                raise RepoUnusable(f"{self._path / name} cannot be written by this user; run as its owner")
+
     def _swap(self, ref: str, *, expected: str | None, new: str) -> None:
         """Compare under git's own lock file, so git, libgit2 and we exclude each other; creation included."""
         error: Exception | None = None

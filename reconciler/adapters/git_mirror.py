@@ -37,6 +37,10 @@ _LASTING = (
     (re.compile(r"shallow", re.I), "it is a shallow clone: run `git fetch --unshallow` in it"),
     (re.compile(r"transport '.*' not allowed", re.I), "use a path, ssh:// or https://"),
     (re.compile(r"authentication failed|could not read (username|password)", re.I), "check the token"),
+    (
+        re.compile(r"returned error: 403", re.I),
+        "give the token the right to read and to write this repository",
+    ),
 )
 """Complaints that only a person can answer; all others are worth another try."""
 
@@ -88,6 +92,17 @@ class MirrorOrigin:
                 settle_refused_push(self.repo, done, tip=tip, expected=expected, new=new)
                 return
             self.repo.references.create(ref, new, force=True)
+
+    def rehearse(self, ref: str) -> None:
+        """Let git begin a push and stop short of it: the server has let us in for writing by then."""
+        if self._refusal:
+            raise RepoUnusable(self._refusal)
+        tip = read_ref(self.repo, ref) or read_ref(self.repo, self.refs().intents)
+        if tip is not None:
+            fixed = ("--dry-run", "--porcelain", "--no-verify", "--no-signed", "--recurse-submodules=no")
+            done = self.git.run("push", *fixed, "--", self._url, f"{tip}:{ref}")
+            if done.code != 0:
+                raise _make_error(self._url, done)
 
     def _fetch(self, refs: dict[str, None]) -> None:
         """Make the mirror's refs what the remote's are: one exchange, three if a branch is missing there."""

@@ -56,6 +56,9 @@ class Origin(Protocol):
     def move(self, ref: str, *, expected: str | None, new: str) -> None:
         """Move a branch from `expected` to the commit `new`. Raises `TipMoved`, `Transient`, `RepoUnusable`."""
 
+    def rehearse(self, ref: str) -> None:
+        """Find out whether we may write a branch, and write nothing; hooks are not asked. Raises like `move`."""
+
 
 def open_repository(path: str) -> pygit2.Repository:
     """Open the repository that is exactly at `path`. Raises `RepoUnusable` with a remedy."""

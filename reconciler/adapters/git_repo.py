@@ -99,6 +99,10 @@ class GitFleetRepo:
         self._origin.move(ref, expected=expected, new=commit)
         return commit
 
+    def rehearse_push(self, branch: Branch) -> None:
+        """Find out whether we may write a branch, and write nothing. Raises `Transient` or `RepoUnusable`."""
+        self._origin.rehearse(self._origin.refs().of(branch))
+
     def read_log(self, branch: Branch, *, path: str = "", limit: int = 50) -> Sequence[LogEntry]:
         """See `FleetRepo.read_log`; as of the last `fetch` of a remote."""
         tip = read_ref(self._origin.repo, self._origin.refs().of(branch))

@@ -9,6 +9,7 @@ import typer
 from reconciler.cli import (
     check,
     demo,
+    doctor,
     drift,
     history,
     init,
@@ -64,6 +65,7 @@ app.command("backup")(request.backup)
 app.command("refresh")(request.refresh)
 app.command("rollback")(request.rollback)
 app.command("cancel")(request.cancel)
+app.command("doctor")(doctor.doctor)
 app.command("schema")(schema.schema)
 app.command("demo")(demo.demo)
 app.add_typer(token.app, name="token")

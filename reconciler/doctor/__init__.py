@@ -1,0 +1,1 @@
+"""What `pressluft doctor` looks at: this machine and the nodes."""
