@@ -143,6 +143,8 @@ class RunSpec:
     node: NodeAddress
     variables: Mapping[str, Json]
     timeout: timedelta
+    dry_run: bool = False
+    """Ansible's check mode: nothing is changed, and what would be is told."""
 
     @property
     def key(self) -> str:

@@ -29,7 +29,7 @@ from reconciler.request import (
     make_intent_name,
     write_all,
 )
-from schemas.fleet import Environment
+from schemas.fleet import Environment, Node
 from schemas.intent import Intent, Promotion
 from schemas.state import JobStatus
 from schemas.status import BackupRecord, Blocked, DriftCheckRecord, EnvironmentRecord, JobRecord, SiteRecord
@@ -181,6 +181,14 @@ class Service:
                 known = ", ".join(sorted(view.environments)) or "none"
                 raise NotFound(f"site {site!r} has no environment {environment!r} (it has: {known})")
             return make_entry(index, Placed(view, found))
+
+    def find_node(self, name: str) -> Node:
+        """Find a node by its name. Raises `NotFound` that lists what there is."""
+        with self.reading() as index:
+            nodes = index.documents.nodes
+            if name not in nodes:
+                raise NotFound(f"there is no node {name!r} (there are: {', '.join(sorted(nodes)) or 'none'})")
+            return nodes[name]
 
     def list_jobs(
         self, wanted: JobFilter = ALL_JOBS, *, after: Position | None = None, limit: int | None = None

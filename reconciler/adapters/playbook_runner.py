@@ -167,6 +167,7 @@ class AnsiblePlaybookRunner:
                 private_folder=str(private),
                 timeout=spec.timeout.total_seconds(),
                 daemon=read_identity(os.getpid()) or "",
+                dry_run=spec.dry_run,
             )
         )
         environment = make_environment(

@@ -33,6 +33,7 @@ class RunSheet:
     private_folder: str
     timeout: float
     daemon: str
+    dry_run: bool = False
 
 
 class RunFolder:

@@ -232,6 +232,7 @@ def _run_playbook(sheet: RunSheet, recorder: EventRecorder) -> int | None:
         playbook=sheet.playbook,
         inventory=str(Path(sheet.private_folder, INVENTORY)),
         forks=1,
+        cmdline="--check" if sheet.dry_run else None,
         quiet=True,
         settings={"suppress_output_file": True},
         event_handler=recorder.take,

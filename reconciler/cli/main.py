@@ -14,6 +14,7 @@ from reconciler.cli import (
     history,
     init,
     job,
+    node,
     plan,
     request,
     run,
@@ -68,6 +69,7 @@ app.command("cancel")(request.cancel)
 app.command("doctor")(doctor.doctor)
 app.command("schema")(schema.schema)
 app.command("demo")(demo.demo)
+app.add_typer(node.app, name="node")
 app.add_typer(token.app, name="token")
 
 

@@ -37,7 +37,7 @@ from tests.fake_runner import FakePlaybookRunner
 from tests.story import STEPS, Node
 
 TUTORIAL = CHECKOUT / "docs/tutorial/first-promotion.md"
-SERVERS = re.compile(r"(make|curl|pressluft (doctor|demo|serve|cancel|run(?! --once)))\b")
+SERVERS = re.compile(r"(make|curl|pressluft (doctor|demo|serve|cancel|node|run(?! --once)))\b")
 """What needs servers or a job under way, or serves until it is stopped: typed by other tests."""
 WAIT_SECONDS = 60
 

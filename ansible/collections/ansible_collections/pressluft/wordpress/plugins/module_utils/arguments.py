@@ -17,7 +17,15 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.environment im
 from ansible_collections.pressluft.wordpress.plugins.module_utils.free_space import is_full, make_full
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 
-__all__ = ["ARGUMENT_SPEC", "Call", "NodeError", "make_argument_spec", "make_call", "run_module"]
+__all__ = [
+    "ARGUMENT_SPEC",
+    "Call",
+    "NodeError",
+    "as_node_error",
+    "make_argument_spec",
+    "make_call",
+    "run_module",
+]
 
 _ENVIRONMENT = {
     "id": {"type": "str", "required": True},
@@ -151,14 +159,14 @@ def run_module(body, *, required=()):
         call = make_call(module.params, check_mode=module.check_mode)
         result = dict(body(call))
     except (NodeError, OSError, BrokenFile) as raised:
-        error = _as_node_error(raised)
+        error = as_node_error(raised)
         partial = _add_node(call, error.partial)
         module.fail_json(msg=error.message, pressluft_error=error.as_result(), pressluft=partial)
     changed = bool(result.pop("changed", False))
     module.exit_json(changed=changed, pressluft=_add_node(call, result))
 
 
-def _as_node_error(error):
+def as_node_error(error):
     """What a node's own disk or files refuse is foreseen; anything else is a bug."""
     if isinstance(error, NodeError):
         return error

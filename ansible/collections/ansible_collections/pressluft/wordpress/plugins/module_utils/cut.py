@@ -12,6 +12,42 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.option_merge i
 
 PROMOTION, ROLLBACK = "promotion", "rollback"
 
+# The program's durable steps, each the last one before a kill -9 in some test: `Bench.on_step` is told them in this
+# order. What is new on the way belongs here, or no test kills it there.
+_TO_VERDICT = (
+    "started",
+    "verified",
+    "prepared",
+    "renamed",
+    "switched",
+    "reloaded",
+    "carried",
+    "purged",
+    "judged",
+)
+TO_HEALTHY = (
+    *_TO_VERDICT,
+    "baseline advanced",
+    "release recorded",
+    "replaced dropped",
+    "end recorded",
+)
+TO_REVERSED = (
+    *_TO_VERDICT,
+    "prepared back",
+    "renamed back",
+    "switched back",
+    "reloaded",
+    "carried",
+    "purged",
+    "writes saved",
+    "staged dropped",
+    "end recorded",
+)
+TO_GIVEN_UP = ("started", "giving up", "staged dropped")
+FIRST_LIVE_STEP = "renamed"
+"""From here on a recovery goes forward; before it, it gives up."""
+
 
 @dataclass(frozen=True)
 class Cut:

@@ -125,14 +125,31 @@ def main(arguments):
         parser.add_argument(name, required=True)
     parser.add_argument("--epoch", type=int, required=True)
     parser.add_argument("--lock", type=int, default=None)
+    parser.add_argument("--resume", action="store_const", const=resume_cut, default=run_cut)
     given = parser.parse_args(arguments)
     job = Job(given.job, given.epoch, given.type, given.step)
     try:
-        run_program(given.state_dir, given.config_dir, given.environment, job=job, lock=given.lock)
+        run_program(
+            given.state_dir, given.config_dir, given.environment, job=job, lock=given.lock, run=given.resume
+        )
     except _FORESEEN as error:
         sys.stderr.write("{0}\n".format(_as_node_error(error).message))  # whoever follows reads it in the log
         return 1
     return 0
+
+
+def make_arguments(state_dir, config_dir, environment_id, *, job):
+    """The words that `main` takes, without the lock's descriptor."""
+    given = {
+        "--state-dir": state_dir,
+        "--config-dir": config_dir,
+        "--environment": environment_id,
+        "--job": job.id,
+        "--type": job.type,
+        "--step": job.step,
+        "--epoch": str(job.epoch),
+    }
+    return [word for pair in given.items() for word in pair]
 
 
 def run_program(state_dir, config_dir, environment_id, *, job, lock=None, run=run_cut, on_step=None):
@@ -312,9 +329,8 @@ def _start_and_follow(call, environment):
                 _check_ready(state)
                 _note_keeping(state, call.request.get("keep_old_release"))
                 reserve.set_aside(state.folder)
-                start_program(
-                    state.journal(), "cut_over", _make_arguments(call, environment), lock=state.lock
-                )
+                arguments = make_arguments(call.state_dir, call.config_dir, environment.id, job=call.job)
+                start_program(state.journal(), "cut_over", arguments, lock=state.lock)
         except NodeError as error:
             if error.code == "JOB_FINISHED":
                 return  # another program ended it while we waited for the lock
@@ -353,20 +369,6 @@ def _note_keeping(state, seconds):
     content = durable_file.read_json(path)
     if seconds is not None and not state.journal().cut and content["keep_old"] != int(seconds):
         durable_file.write_json(path, dict(content, keep_old=int(seconds)))
-
-
-def _make_arguments(call, environment):
-    job = call.job
-    given = {
-        "--state-dir": call.state_dir,
-        "--config-dir": call.config_dir,
-        "--environment": environment.id,
-        "--job": job.id,
-        "--type": job.type,
-        "--step": job.step,
-        "--epoch": str(job.epoch),
-    }
-    return [word for pair in given.items() for word in pair]
 
 
 def _make_job_folder(call, environment):

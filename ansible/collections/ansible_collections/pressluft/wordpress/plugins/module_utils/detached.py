@@ -18,6 +18,7 @@ MARKER = "PRESSLUFT_DETACHED"
 _PACKAGE = "ansible_collections.pressluft.wordpress.plugins.module_utils"
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from {0}.{1} import main; sys.exit(main(sys.argv[2:]))"
 _LOG_KEPT = 4000
+_CARRIED = "program.zip"
 
 
 def start_program(journal, name, arguments, *, lock):
@@ -26,10 +27,8 @@ def start_program(journal, name, arguments, *, lock):
     `lock` is the lock's descriptor: the caller may close its own afterwards. The program's output goes to
     `program.log` beside the journal.
     """
-    path = _keep_code(journal)
-    command = [sys.executable, "-c", _START.format(_PACKAGE, name), path, *arguments, "--lock", str(lock)]
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", MARKER: journal.job_id}
-    log = os.open(journal.make_path("program.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    command = [*_make_command(_keep_code(journal), name, arguments), "--lock", str(lock)]
+    log = _open_log(journal.make_path("program.log"))
     try:
         # Two forks and a session of its own: the shell between ends at once, and whoever started us can neither
         # wait for the program nor reach it by process group or terminal.
@@ -39,11 +38,35 @@ def start_program(journal, name, arguments, *, lock):
             stdout=log,
             stderr=log,
             cwd="/",
-            env=environment,
+            env=_make_environment(journal.job_id),
             pass_fds=(lock,),
             start_new_session=True,
         )
         launcher.wait()
+    finally:
+        os.close(log)
+
+
+def restart_program(folder, name, arguments, *, lock):
+    """Start the program of a job again, as a child of ours, with the very code that was carried for it.
+
+    `folder` is the job's. Where nothing was carried, this very code is used. Returns the `Popen`; the lock is the
+    child's as well from now on.
+    """
+    carried = os.path.join(folder, _CARRIED)
+    code = carried if os.path.isfile(carried) else find_code()
+    log = _open_log(os.path.join(folder, "program.log"))
+    try:
+        return subprocess.Popen(
+            [*_make_command(code, name, arguments), "--lock", str(lock)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env=_make_environment(os.path.basename(folder)),
+            pass_fds=(lock,),
+            start_new_session=True,
+        )
     finally:
         os.close(log)
 
@@ -68,8 +91,21 @@ def _keep_code(journal):
     code = find_code()
     if os.path.isdir(code):
         return code
-    path = journal.make_path("program.zip")
+    path = journal.make_path(_CARRIED)
     if os.path.realpath(code) != os.path.realpath(path):
         with open(code, "rb") as stream:
             durable_file.write_bytes(path, stream.read())
     return path
+
+
+def _make_command(code, name, arguments):
+    """The command that runs `module_utils/<name>.py`'s `main(arguments)` out of an archive or a source tree."""
+    return [sys.executable, "-c", _START.format(_PACKAGE, name), code, *arguments]
+
+
+def _make_environment(job_id):
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", MARKER: job_id}
+
+
+def _open_log(path):
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
