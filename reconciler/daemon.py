@@ -11,7 +11,7 @@ from types import FrameType
 
 import structlog
 
-from reconciler.adapters.git_repo import GitFleetRepo, Identity, open_fleet_repo
+from reconciler.adapters.git_repo import GitFleetRepo, Identity, TrustSettings, open_fleet_repo
 from reconciler.adapters.playbook_runner import AnsiblePlaybookRunner
 from reconciler.core.variables import NodeFolders
 from reconciler.errors import PressluftError
@@ -45,6 +45,7 @@ def open_repo(settings: Settings, *, purpose: str) -> GitFleetRepo:
         ssh_key=settings.ssh_key,
         known_hosts=settings.known_hosts,
         token=settings.token,
+        trust=TrustSettings(keys=settings.trusted_keys, root=settings.trusted_from),
     )
 
 
@@ -83,6 +84,7 @@ class Daemon:
         if leftovers:
             log.warning("stopped runs that an earlier daemon left behind", runs=list(leftovers))
         with open_repo(self.settings, purpose="daemon") as repo:
+            repo.check_own_key()
             reconciler = self._make_reconciler(repo, runner)
             with repo.make_watcher(self.wake, interval=self.settings.poll_seconds):
                 log.info("watching", repo=self.settings.repo, worker=self.settings.worker)

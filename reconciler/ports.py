@@ -80,6 +80,20 @@ class Branch(StrEnum):
     STATUS = "status"
 
 
+@dataclass(frozen=True, slots=True)
+class Tampering:
+    """`status/` is not what a trusted daemon wrote there last.
+
+    `tip` is the commit it was found at (None: the branch is gone), `trusted` the commit whose `status/` is to be put
+    back, `sites` the folders of `status/` that differ, `detail` who changed them or what else happened.
+    """
+
+    tip: str | None
+    trusted: str
+    sites: tuple[str, ...]
+    detail: str
+
+
 class FleetRepo(Protocol):
     """The git repository that is the only source of truth. One thread at a time."""
 
@@ -100,11 +114,21 @@ class FleetRepo(Protocol):
         changes: Mapping[str, bytes | None],
         message: CommitMessage,
         author: str | None = None,
+        status_of: str | None = None,
     ) -> str:
         """Commit `changes` (path to content, `None` deletes) on top of `expected` and make it durable.
 
-        Returns the new commit id. Raises `TipMoved` when the branch is not at `expected` any more (nothing
-        was written; look again), `Transient` when the repository cannot be reached or refused for a while.
+        With `status_of`, `status/` is first made what it is at that commit, which is also the new commit's parent
+        where the branch is gone. Returns the new commit id. Raises `TipMoved` when the branch is not at `expected`
+        any more (nothing was written; look again), `Transient` when the repository cannot be reached or refused for
+        a while.
+        """
+
+    def find_tampering(self, status: str | None) -> Tampering | None:
+        """Say how `status/` at the tip of the status branch differs from the last word of a trusted daemon.
+
+        `None` where it does not, or where no key is configured. Raises `RepoUnusable` where nothing there was ever
+        written by a trusted daemon.
         """
 
     def read_log(self, branch: Branch, *, path: str = "", limit: int = 50) -> Sequence[LogEntry]:

@@ -20,6 +20,7 @@ import structlog
 from reconciler.core.plan import Plan
 from reconciler.core.planner import make_plan
 from reconciler.core.story import make_message
+from reconciler.core.tampering import make_restoration, make_restoring_message
 from reconciler.core.variables import NodeFolders
 from reconciler.core.world import FleetView, StatusView, World
 from reconciler.errors import RepoUnusable, TipMoved, Transient
@@ -81,18 +82,22 @@ def run_pass(reconciler: Reconciler) -> PassReport:
     """Run passes until one finds nothing to change. Raises `Transient` or `RepoUnusable` from the repo."""
     changed = False
     refusals = 0
+    look: Look | None = None
     for _ in range(MOST_ROUNDS):
-        look = observe(reconciler)
-        if look is None:
-            return PassReport(changed=changed, running=0, queued=0)
-        plan = plan_pass(reconciler, look.world)
         try:
+            look = observe(reconciler)
+            if look is None:
+                return PassReport(changed=changed, running=0, queued=0)
+            plan = plan_pass(reconciler, look.world)
             apply(reconciler, plan, look)
         except TipMoved:
             refusals += 1
             if refusals >= MOST_REFUSALS:
                 log.warning("gave up after lost races; will look again", refusals=refusals)
-                return replace(make_report(look, changed=changed), settled=False)
+                report = (
+                    make_report(look, changed=changed) if look else PassReport(changed, running=0, queued=0)
+                )
+                return replace(report, settled=False)
             continue
         record(reconciler, plan)
         if plan.is_empty and not plan.runs:
@@ -137,7 +142,7 @@ def make_report(look: Look, *, changed: bool) -> PassReport:
 
 def observe(reconciler: Reconciler) -> Look | None:
     """Look at everything; `None` while nobody has committed anything yet."""
-    tip = reconciler.repo.fetch()
+    tip = fetch_trusted(reconciler)
     if tip.intents is None:
         return None
     status = reconciler.observer.read_status(tip.status)
@@ -152,6 +157,35 @@ def observe(reconciler: Reconciler) -> Look | None:
         claims=claims,
     )
     return Look(tip, world)
+
+
+def fetch_trusted(reconciler: Reconciler) -> Tip:
+    """Look where the branches stand; a `status/` that no trusted daemon wrote is put right first, never used.
+
+    Raises `TipMoved` if somebody was faster.
+    """
+    tip = reconciler.repo.fetch()
+    tampering = reconciler.repo.find_tampering(tip.status) if tip.intents else None
+    if tampering is None:
+        return tip
+    trusted = reconciler.observer.read_status(tampering.trusted)
+    commit = reconciler.repo.push_changes(
+        Branch.STATUS,
+        expected=tip.status,
+        status_of=tampering.trusted,
+        changes=dict(make_restoration(tampering, trusted, now=reconciler.clock.now())),
+        message=make_restoring_message(tampering),
+    )
+    log.error(
+        "status/ was changed by somebody else and is put right",
+        event_kind="tampering",
+        sites=list(tampering.sites),
+        detail=tampering.detail,
+        found_at=tip.status,
+        put_back=tampering.trusted,
+        commit=commit,
+    )
+    return reconciler.repo.fetch()
 
 
 def read_claims(reconciler: Reconciler, status: StatusView) -> Mapping[str, FleetView]:

@@ -35,7 +35,11 @@ class Settings(BaseSettings):
     worker: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,63}$")] = socket.gethostname() or "worker"
     """This daemon's name in `locked_by`; unique among the daemons of a fleet."""
     signing_key: Path | None = None
-    """SSH private key that signs status commits."""
+    """SSH private key that signs status commits; without one nobody can tell a forged status/ from a true one."""
+    trusted_keys: Path | None = None
+    """Public keys of all daemons of this fleet, as in ssh-keygen(1), ALLOWED SIGNERS; `signing_key` alone if absent."""
+    trusted_from: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    """Commit whose status/ counts although no trusted key signed it: where a fleet without keys was given some."""
     ssh_key: Path | None = None
     """SSH private key for nodes and for a fleet repo over ssh."""
     known_hosts: Path | None = None

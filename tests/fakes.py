@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from reconciler.errors import PressluftError, RepoUnusable, TipMoved
-from reconciler.ports import Branch, CommitMessage, Entry, EntryKind, Folder, LogEntry, Tip
+from reconciler.ports import Branch, CommitMessage, Entry, EntryKind, Folder, LogEntry, Tampering, Tip
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,18 @@ class FakeFleetRepo:
     raised by every push that would otherwise have moved a branch, as a pre-receive hook does.
     """
 
-    def __init__(self, store: FakeStore | None = None, *, status_branch: str = "main") -> None:
-        """Start empty, or on a store that another fake uses too; people always write to `main`."""
+    def __init__(
+        self, store: FakeStore | None = None, *, status_branch: str = "main", trusts: bool = False
+    ) -> None:
+        """Start empty, or on a store that another fake uses too; people always write to `main`.
+
+        `trusts`: it has a key, so that what others write to `status/` is found out.
+        """
         self.store = store or FakeStore()
         self.failure: PressluftError | None = None
         self.denial: PressluftError | None = None
+        self.trusts = trusts
+        self._last_word: str | None = None
         self._names = {Branch.INTENTS: "main", Branch.STATUS: status_branch}
         self._blobs: dict[str, bytes] = {}
 
@@ -109,6 +116,7 @@ class FakeFleetRepo:
         changes: Mapping[str, bytes | None],
         message: CommitMessage,
         author: str | None = None,
+        status_of: str | None = None,
     ) -> str:
         self._fail()
         if any({"", ".", "..", ".git"} & set(path.split("/")) for path in changes):
@@ -118,7 +126,51 @@ class FakeFleetRepo:
             raise TipMoved(f"{name} is at {self.store.heads.get(name)}")
         if self.denial:
             raise self.denial
-        return self._commit(name, expected, changes, message, author=author or "Pressluft", by_us=True)
+        if status_of is not None:
+            kept = {
+                path: content
+                for path, content in self.store.commits[status_of].files.items()
+                if is_status(path)
+            }
+            changes = {"status": None, **kept, **changes}
+        parent = expected or status_of
+        commit = self._commit(name, parent, changes, message, author=author or "Pressluft", by_us=True)
+        self._last_word = commit if branch is Branch.STATUS else self._last_word
+        return commit
+
+    def find_tampering(self, status: str | None) -> Tampering | None:
+        if not self.trusts:
+            return None
+        word = self._last_word or self._find_word(status)
+        line = list(self._list_line(status))
+        newer = (
+            next((item for item in line if item == word or self._is_word(item)), None)
+            if word in line
+            else word
+        )
+        if newer is None or (newer in line and self._status_at(newer) == self._status_at(status)):
+            self._last_word = newer
+            return None
+        there, here = self._status_at(newer), self._status_at(status)
+        paths = {path for path in there.keys() | here.keys() if there.get(path) != here.get(path)}
+        sites = tuple(sorted({path.split("/")[1] for path in paths}))
+        return Tampering(tip=status, trusted=newer, sites=sites, detail="a commit of somebody else")
+
+    def _find_word(self, tip: str | None) -> str | None:
+        return next((commit for commit in self._list_line(tip) if self._is_word(commit)), None)
+
+    def _is_word(self, commit: str) -> bool:
+        found = self.store.commits[commit]
+        return found.entry.signed_by_us and self._status_at(commit) != self._status_at(found.parent)
+
+    def _list_line(self, tip: str | None) -> Iterator[str]:
+        while tip is not None:
+            yield tip
+            tip = self.store.commits[tip].parent
+
+    def _status_at(self, commit: str | None) -> Files:
+        files = self.store.commits[commit].files if commit else {}
+        return {path: content for path, content in files.items() if is_status(path)}
 
     def read_log(self, branch: Branch, *, path: str = "", limit: int = 50) -> Sequence[LogEntry]:
         found: list[LogEntry] = []
@@ -175,6 +227,11 @@ class FakeFleetRepo:
         entries.sort(key=lambda item: item[0])  # git sorts a folder as if its name ended with a slash
         raw = b"".join(mode + b" " + e.name.encode() + b"\0" + bytes.fromhex(e.oid) for _, mode, e in entries)
         return Folder(_hash("tree", raw), tuple(entry for _, _, entry in entries))
+
+
+def is_status(path: str) -> bool:
+    """Whether a path is the reconciler's."""
+    return path == "status" or path.startswith("status/")
 
 
 def _hash(kind: str, content: bytes) -> str:

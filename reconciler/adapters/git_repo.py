@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Self
@@ -22,13 +24,20 @@ from reconciler.adapters.git_local import LocalOrigin, find_reason_not_to_write,
 from reconciler.adapters.git_mirror import MirrorOrigin, list_remote
 from reconciler.adapters.git_ref import Origin, open_repository, read_ref
 from reconciler.adapters.git_state import StateFolder
-from reconciler.adapters.git_tree import read_blob_size, read_folder_at, translate_git_errors, write_tree
-from reconciler.adapters.signing import make_allowed_signer
+from reconciler.adapters.git_tree import (
+    graft_folder,
+    read_blob_size,
+    read_folder_at,
+    translate_git_errors,
+    write_tree,
+)
+from reconciler.adapters.git_trust import STATUS, StatusTrust
+from reconciler.adapters.signing import make_allowed_signer, sign_payload, verify_payload
 from reconciler.adapters.watcher import Watcher
 from reconciler.errors import RepoUnusable, SettingsInvalid
-from reconciler.ports import Branch, CommitMessage, Folder, LogEntry, Tip
+from reconciler.ports import Branch, CommitMessage, Folder, LogEntry, Tampering, Tip
 
-__all__ = ["GitFleetRepo", "Identity", "open_fleet_repo"]
+__all__ = ["GitFleetRepo", "Identity", "TrustSettings", "open_fleet_repo"]
 
 _SCP_LIKE = re.compile(r"[^/:]+:(?!//).+")
 _PASSWORD = re.compile(r"[^/]*//[^/@]*:[^/@]*@")
@@ -38,11 +47,29 @@ _LOG_FORMAT = "%H%x00%ct%x00%an%x00%s%x00%(trailers:only,unfold)%x00"
 _LOG_FIELDS = 5
 
 
+@dataclass(frozen=True, slots=True)
+class TrustSettings:
+    """Whose word `status/` is: a file of ALLOWED SIGNERS (ssh-keygen(1)), our own key alone where there is none.
+
+    `root` is a commit whose `status/` counts although nobody signed it.
+    """
+
+    keys: Path | None = None
+    root: str | None = None
+
+
 class GitFleetRepo:
     """A `FleetRepo` on a real repository. One thread at a time; `close` it, or use `with`."""
 
     def __init__(
-        self, origin: Origin, *, url: str, watched: bool, writer: CommitWriter, state: StateFolder
+        self,
+        origin: Origin,
+        *,
+        url: str,
+        watched: bool,
+        writer: CommitWriter,
+        state: StateFolder,
+        trust: TrustSettings,
     ) -> None:
         """Made by `open_fleet_repo`. `watched`: `url` is a git dir on this machine."""
         self._origin = origin
@@ -51,6 +78,7 @@ class GitFleetRepo:
         self._writer = writer
         self._git = origin.git
         self._state = state
+        self._trust_settings = trust
         self._is_signed_by_us = lru_cache(maxsize=4096)(self._verify_own_signature)
 
     def __enter__(self) -> Self:
@@ -87,21 +115,32 @@ class GitFleetRepo:
         changes: Mapping[str, bytes | None],
         message: CommitMessage,
         author: str | None = None,
+        status_of: str | None = None,
     ) -> str:
         """See `FleetRepo.push_changes`. After `Transient` it is not known whether the commit arrived: look again.
 
         `None` removes a file or a whole folder. Also raises `RepoUnusable`, e.g. for a checked-out branch, and
         `SettingsInvalid` when the key cannot sign.
         """
-        ref = self._origin.refs().of(branch)
-        tree = write_tree(self._origin.repo, expected, changes)
-        commit = self._writer.write(self._origin.repo, tree, Draft(expected, author, message))
+        ref, repo = self._origin.refs().of(branch), self._origin.repo
+        base = graft_folder(repo, expected, name=STATUS, source=status_of) if status_of else expected
+        tree = write_tree(repo, base, changes)
+        commit = self._writer.write(repo, tree, Draft(expected or status_of, author, message))
         self._origin.move(ref, expected=expected, new=commit)
+        if self._trust is not None and branch is Branch.STATUS:
+            self._trust.remember(commit)
         return commit
 
     def rehearse_push(self, branch: Branch) -> None:
         """Find out whether we may write a branch, and write nothing. Raises `Transient` or `RepoUnusable`."""
         self._origin.rehearse(self._origin.refs().of(branch))
+
+    def find_tampering(self, status: str | None) -> Tampering | None:
+        """See `FleetRepo.find_tampering`. Costs nothing while the tip is one that was looked at before."""
+        found = self._trust.look(status) if self._trust is not None else None
+        if found is not None:
+            self.check_own_key()  # else a broken file of keys would make everybody's word a forged one
+        return found
 
     def read_log(self, branch: Branch, *, path: str = "", limit: int = 50) -> Sequence[LogEntry]:
         """See `FleetRepo.read_log`; as of the last `fetch` of a remote."""
@@ -120,6 +159,37 @@ class GitFleetRepo:
     def verify_signature(self, commit: str, allowed_signers: Path) -> str | None:
         """Return the principal in `allowed_signers` (as in ssh-keygen(1)) who signed the commit, else None."""
         return find_signer(self._origin.repo, commit, allowed_signers)
+
+    def check_own_key(self) -> None:
+        """Raise `SettingsInvalid` unless what this daemon signs is trusted by itself."""
+        key = self._writer.signing_key
+        if self._signers is None:
+            return
+        if key is None:
+            raise SettingsInvalid(
+                "trusted_keys is set but signing_key is not: this daemon's own word would not count"
+            )
+        if verify_payload(b"own", sign_payload(b"own", key).encode(), allowed_signers=self._signers) is None:
+            raise SettingsInvalid(
+                f"signing_key {key} is not among the keys of {self._signers} that are valid now: add its public key "
+                "there, and to the trusted_keys of every other daemon of this fleet"
+            )
+
+    @cached_property
+    def _signers(self) -> Path | None:
+        """The file of keys whose word counts; None where there is no key to tell by."""
+        return self._trust_settings.keys or (self._own_signer if self._writer.signing_key else None)
+
+    @cached_property
+    def _trust(self) -> StatusTrust | None:
+        """Who may write `status/`."""
+        if self._signers is None:
+            return None
+        digest = hashlib.sha256(self._origin.refs().status.encode()).hexdigest()
+        note = self._state.path / f"last-word.{digest[:16]}"
+        return StatusTrust(
+            self._origin.repo, signers=self._signers, note=note, root=self._trust_settings.root
+        )
 
     def make_watcher(self, wake: Callable[[], None], *, interval: float = 5.0) -> Watcher:
         """Return a watcher of this repository; `wake` is called from its threads, at least once per change."""
@@ -166,6 +236,7 @@ def open_fleet_repo(  # noqa: PLR0913 - one setting of the daemon each
     ssh_key: Path | None,
     known_hosts: Path | None,
     token: Secret | None = None,
+    trust: TrustSettings = TrustSettings(),
 ) -> GitFleetRepo:
     """Open the fleet repo at a path or URL (ssh, scp-like, https, file); a remote is first asked by `fetch`.
 
@@ -196,7 +267,7 @@ def open_fleet_repo(  # noqa: PLR0913 - one setting of the daemon each
         state.close()
         raise
     writer = CommitWriter(identity, signing_key)
-    return GitFleetRepo(origin, url=url, watched=repo is not None, writer=writer, state=state)
+    return GitFleetRepo(origin, url=url, watched=repo is not None, writer=writer, state=state, trust=trust)
 
 
 def _is_remote(location: str) -> bool:

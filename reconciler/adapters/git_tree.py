@@ -56,7 +56,7 @@ def read_blob_size(repo: pygit2.Repository, oid: str) -> int:
 
 
 def write_tree(repo: pygit2.Repository, parent: str | None, changes: Mapping[str, bytes | None]) -> str:
-    """Write the tree of commit `parent` (None: an empty one) with `changes` applied; returns its hex id.
+    """Write the tree of commit (or tree) `parent` (None: an empty one) with `changes` applied; returns its hex id.
 
     `None` removes a file or a whole folder; below a path that is removed, files may be given anew. A file, link
     or submodule that stands where a folder is needed is replaced. Raises `ValueError` for a path that cannot be,
@@ -68,6 +68,27 @@ def write_tree(repo: pygit2.Repository, parent: str | None, changes: Mapping[str
         base = repo[parent].peel(pygit2.Tree) if parent else None
         written = _write_folder(repo, base, split)
         return str(written or repo.TreeBuilder().write())
+
+
+def graft_folder(repo: pygit2.Repository, onto: str | None, *, name: str, source: str | None) -> str:
+    """Write the tree of commit `onto` (None: an empty one) with the folder `name` as it is at commit `source`.
+
+    Where `source` is None or has no such folder, it is removed. Returns the tree's hex id.
+    """
+    with translate_git_errors("cannot write a tree"):
+        base = repo[onto].peel(pygit2.Tree) if onto else None
+        folder = find_subtree_id(repo[source].peel(pygit2.Tree), name) if source else None
+        builder = repo.TreeBuilder(base) if base is not None else repo.TreeBuilder()
+        if builder.get(name) is not None:
+            builder.remove(name)
+        if folder is not None:
+            builder.insert(name, folder, FileMode.TREE)
+        return str(builder.write())
+
+
+def find_subtree_id(tree: pygit2.Tree, name: str) -> str | None:
+    """Return the id of whatever a tree holds under a name."""
+    return str(tree[name].id) if name in tree else None
 
 
 def _split_path(path: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Protocol
 import pytest
 from pydantic import SecretStr
 
-from reconciler.adapters.git_repo import GitFleetRepo, Identity, open_fleet_repo
+from reconciler.adapters.git_repo import GitFleetRepo, Identity, TrustSettings, open_fleet_repo
 from reconciler.ports import CommitMessage
 from tests.integration.git.sshd import Sshd, make_key
 
@@ -21,7 +21,7 @@ SAID = CommitMessage("promotion queued: acme staging -> production")
 class OpenFleet(Protocol):
     """Opens a fleet repo; `state` names the daemon's state folder."""
 
-    def __call__(
+    def __call__(  # noqa: PLR0913 - one setting of the daemon each
         self,
         location: str | Path,
         *,
@@ -31,6 +31,7 @@ class OpenFleet(Protocol):
         signing_key: Path | None = None,
         via: Sshd | None = None,
         token: SecretStr | None = None,
+        trust: TrustSettings | None = None,
     ) -> GitFleetRepo: ...
 
 
@@ -51,7 +52,7 @@ def fleet(tmp_path: Path) -> Iterator[OpenFleet]:
 def make_opener(folder: Path, opened: ExitStack) -> Callable[..., GitFleetRepo]:
     """Return the function that the fixture hands out."""
 
-    def open_it(
+    def open_it(  # noqa: PLR0913 - one setting of the daemon each
         location: str | Path,
         *,
         state: str = "state",
@@ -60,6 +61,7 @@ def make_opener(folder: Path, opened: ExitStack) -> Callable[..., GitFleetRepo]:
         signing_key: Path | None = None,
         via: Sshd | None = None,
         token: SecretStr | None = None,
+        trust: TrustSettings | None = None,
     ) -> GitFleetRepo:
         repo = open_fleet_repo(
             str(location),
@@ -71,6 +73,7 @@ def make_opener(folder: Path, opened: ExitStack) -> Callable[..., GitFleetRepo]:
             ssh_key=via.key if via else None,
             known_hosts=via.known_hosts if via else None,
             token=token,
+            trust=trust or TrustSettings(),
         )
         return opened.enter_context(repo)
 
