@@ -5,20 +5,21 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.column import 
     Column,
     describe_key,
     make_after,
+    make_field,
     make_literal,
     make_up_to,
-    make_value_expression,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import (
     DatabaseError,
     find_nested_prefixes,
     quote_name,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.table_digest import make_segments
 
-NUMBER = Column("id", "bigint", "", "", 0)
-WORD = Column("wo`rd", "varchar", "utf8mb4", "utf8mb4_unicode_520_ci", 764)
-MOMENT = Column("at", "datetime", "", "", 0)
-BYTES = Column("raw", "varbinary", "", "", 20)
+NUMBER = Column("id", "bigint", "", "")
+WORD = Column("wo`rd", "varchar", "utf8mb4", "utf8mb4_unicode_520_ci")
+MOMENT = Column("at", "datetime", "", "")
+BYTES = Column("raw", "varbinary", "", "")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_a_key_that_is_no_value_never_reaches_the_server(column: Column, text: s
 
 
 def test_ranges_of_a_composite_key_leave_no_gap_and_no_overlap() -> None:
-    key, values = [NUMBER, Column("part", "int", "", "", 0)], ["5", "7"]
+    key, values = [NUMBER, Column("part", "int", "", "")], ["5", "7"]
     assert make_after(key, values) == "(`id` >= 5 AND ((`id` > 5) OR (`id` = 5 AND `part` > 7)))"
     assert make_up_to(key, values) == "(`id` <= 5 AND ((`id` < 5) OR (`id` = 5 AND `part` <= 7)))"
 
@@ -56,19 +57,19 @@ def test_a_key_is_shown_as_a_person_reads_it() -> None:
     assert describe_key([BYTES], ["FF"]) == "\\xff"
 
 
-def test_null_is_decided_by_the_column_and_never_by_its_encoding() -> None:
-    assert make_value_expression(NUMBER) == "IF(`id` IS NULL, 'N', CONCAT(`id`, ','))"
-    assert make_value_expression(NUMBER._replace(nullable=False)) == "CONCAT(`id`, ',')"
+@pytest.mark.parametrize("column", [NUMBER, WORD, MOMENT, BYTES])
+def test_what_the_server_sends_in_full_is_taken_as_it_is(column: Column) -> None:
+    assert make_field(column) == quote_name(column.name)
 
 
-def test_a_short_string_is_encoded_whole_and_a_long_one_by_its_hash() -> None:
-    assert "SHA2" not in make_value_expression(WORD)
-    assert "SHA2" in make_value_expression(WORD._replace(type="longtext", octets=4294967295))
+@pytest.mark.parametrize("kind", ["float", "double", "bit", "enum", "set"])
+def test_what_the_server_would_shorten_is_converted(kind: str) -> None:
+    assert "CAST" in make_field(NUMBER._replace(type=kind))
 
 
 def test_a_type_nobody_has_thought_through_is_refused() -> None:
     with pytest.raises(DatabaseError, match="cannot be digested"):
-        make_value_expression(NUMBER._replace(type="hologram"))
+        make_field(NUMBER._replace(type="hologram"))
 
 
 @pytest.mark.parametrize("name", ["", "a\0b"])
@@ -88,3 +89,17 @@ def test_a_site_within_the_site_is_found_by_its_tables() -> None:
 
 def test_a_plugin_with_an_options_table_is_no_site() -> None:
     assert find_nested_prefixes(["options", "posts", "my_options", "my_posts"]) == set()
+
+
+@pytest.mark.parametrize(
+    ("first", "last"), [(1, 1), (-5, 3), (0, 1_000_000), (7, 1 << 64), (-(1 << 63), 1 << 63), (16383, 16384)]
+)
+def test_segments_leave_no_gap_no_overlap_and_no_end(first: int, last: int) -> None:
+    segments = make_segments(first, last)
+    assert (segments[0][0], segments[-1][1]) == (None, None)
+    assert [up_to for _after, up_to in segments[:-1]] == [after for after, _up_to in segments[1:]]
+    assert len(segments) <= 17
+
+
+def test_a_further_row_moves_no_limit_of_a_segment() -> None:
+    assert make_segments(1, 1_000_001)[:-1] == make_segments(1, 1_000_000)[:-1]

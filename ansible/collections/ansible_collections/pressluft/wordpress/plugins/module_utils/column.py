@@ -1,13 +1,12 @@
-"""How one column's value becomes bytes that no other value becomes: the encoding under every row digest.
+"""How a table's columns are read, so that no two values look the same, and how keys are written down and compared.
 
-The encoding of a row is the concatenation of its columns' encodings, and it is injective: NULL is `N`, a
-scalar is its text and a comma, a string is its length in bytes, a colon and its raw bytes. Whatever stands
-between two values can therefore never be taken for a part of one.
+A value is read as the server stores it (`row_stream`). Where the text that the server would send says less than
+what is stored (a FLOAT has six digits, an ENUM's error value looks like an empty member), it is read as a number.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, List, NamedTuple, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import (
     DatabaseError,
@@ -18,30 +17,25 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.database impor
 if TYPE_CHECKING:
     from pymysql.connections import Connection
 
-LARGE_VALUE = 65536
-"""Bytes above which a value counts as its own SHA-256, so that a row never outgrows `max_allowed_packet`."""
-
 INTEGERS = frozenset(["tinyint", "smallint", "mediumint", "int", "bigint"])
 TEXTS = frozenset(["char", "varchar", "tinytext", "text", "mediumtext", "longtext"])
 _BYTES = frozenset(["binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"])
 _MOMENTS = frozenset(["date", "time", "datetime", "timestamp"])
-_PLAIN = INTEGERS | _MOMENTS | {"decimal", "year"}
-_NAMED = frozenset(["uuid", "inet4", "inet6"])
+_NAMED = frozenset(["decimal", "year", "uuid", "inet4", "inet6", "json"])
 _NUMBERED = frozenset(["bit", "enum", "set"])
 _LINES = frozenset(["geometry", "point", "linestring", "polygon", "multilinestring", "multipolygon"])
 _SHAPES = _LINES | frozenset(["multipoint", "geometrycollection", "geomcollection"])
+_AS_STORED = INTEGERS | TEXTS | _BYTES | _MOMENTS | _NAMED | _SHAPES
 _IN_KEYS = INTEGERS | _MOMENTS | frozenset(["char", "varchar", "binary", "varbinary"])
 
 
 class Column(NamedTuple):
-    """A stored column: `octets` is the longest value in bytes, 0 where the type has no such limit."""
+    """A stored column; charset and collation are empty where its type has none."""
 
     name: str
     type: str
     charset: str
     collation: str
-    octets: int
-    nullable: bool = True
 
 
 def read_columns(connection: Connection[Any], database: str, table: str) -> List[Column]:
@@ -53,13 +47,13 @@ def read_columns(connection: Connection[Any], database: str, table: str) -> List
     rows = run_query(
         connection,
         "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, CHARACTER_SET_NAME, COLLATION_NAME,"
-        " CHARACTER_OCTET_LENGTH, IS_NULLABLE, EXTRA FROM information_schema.COLUMNS"
+        " EXTRA FROM information_schema.COLUMNS"
         " WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION",
         (database, table),
     )
     columns = [
-        Column(name, kind.lower(), charset or "", collation or "", int(octets or 0), nullable != "NO")
-        for schema, of, name, kind, charset, collation, octets, nullable, extra in rows
+        Column(name, kind.lower(), charset or "", collation or "")
+        for schema, of, name, kind, charset, collation, extra in rows
         if (schema, of) == (database, table) and "VIRTUAL" not in extra.upper()
     ]
     if not columns:
@@ -67,10 +61,13 @@ def read_columns(connection: Connection[Any], database: str, table: str) -> List
     return columns
 
 
-def read_key(connection: Connection[Any], database: str, table: str) -> List[Column]:
+def read_key(
+    connection: Connection[Any], database: str, table: str, *, columns: Optional[Sequence[Column]] = None
+) -> List[Column]:
     """Return the columns of the primary key by which rows can be read in ranges; none where that is unsafe.
 
     Safe are whole columns of types whose literals compare as the index does: whole numbers, moments, strings.
+    `columns` are the table's, if they were read already.
     """
     rows = run_query(
         connection,
@@ -79,29 +76,26 @@ def read_key(connection: Connection[Any], database: str, table: str) -> List[Col
         (database, table),
     )
     parts = [(name, part) for schema, of, name, part in rows if (schema, of) == (database, table)]
-    known = {column.name: column for column in read_columns(connection, database, table)}
+    if not parts:
+        return []
+    known = {column.name: column for column in columns or read_columns(connection, database, table)}
     if any(part is not None or name not in known or known[name].type not in _IN_KEYS for name, part in parts):
         return []
     return [known[name] for name, _part in parts]
 
 
-def make_row_expression(columns: Sequence[Column]) -> str:
-    """Return the SQL of a row's encoding: a binary string, NULL only where the server failed to make it."""
-    return "CONCAT(%s)" % ", ".join(make_value_expression(column) for column in columns)
-
-
-def make_row_hash(columns: Sequence[Column]) -> str:
-    """Return the SQL of a row's SHA-256, 64 hexadecimal digits."""
-    return "SHA2(%s, 256)" % make_row_expression(columns)
-
-
-def make_value_expression(column: Column) -> str:
-    """Return the SQL of one value's encoding. Raises DatabaseError for a type nobody has thought through."""
+def make_field(column: Column) -> str:
+    """Return what to select so that no two values look the same. DatabaseError: a type nobody has thought through."""
     name = quote_name(column.name)
-    if not column.nullable:
-        return _make_encoding(column, name)
-    # IF and not IFNULL: what the server could not make (an overflow is NULL) must not look like a NULL value.
-    return "IF(%s IS NULL, 'N', %s)" % (name, _make_encoding(column, name))
+    if column.type in _AS_STORED:
+        return name
+    if column.type in ("float", "double"):
+        # As text a FLOAT has six digits; the DOUBLE of the same value has as many as it takes to tell it apart,
+        # but only as wide as its declaration wherever the server puts it into a temporary table: CHAR(64).
+        return "CAST(CAST(%s AS DOUBLE) AS CHAR(64))" % name
+    if column.type in _NUMBERED:
+        return "CAST(%s AS UNSIGNED)" % name
+    raise DatabaseError("column %s has the type %s, which cannot be digested" % (column.name, column.type))
 
 
 def make_text_expression(column: Column) -> str:
@@ -110,6 +104,15 @@ def make_text_expression(column: Column) -> str:
     if column.type in TEXTS | _BYTES:
         return "HEX(%s)" % name
     return "CAST(%s AS CHAR)" % name
+
+
+def decode_key(key: Sequence[Column], values: Sequence[Optional[bytes]]) -> Tuple[str, ...]:
+    """Return a key's values, as they are stored, in the form of `make_text_expression`."""
+    return tuple(
+        value.hex().upper() if column.type in TEXTS | _BYTES else value.decode("ascii")
+        for column, value in zip(key, values)
+        if value is not None  # none is: a primary key holds no NULL
+    )
 
 
 def make_literal(column: Column, text: str) -> str:
@@ -144,35 +147,6 @@ def make_up_to(key: Sequence[Column], values: Sequence[str]) -> str:
 def make_key_list(key: Sequence[Column], *, suffix: str = "") -> str:
     """Return the key's columns for ORDER BY, each with `suffix` (` DESC`)."""
     return ", ".join(quote_name(column.name) + suffix for column in key)
-
-
-def _make_encoding(column: Column, name: str) -> str:
-    if column.type in _PLAIN:
-        return "CONCAT(%s, ',')" % name
-    if column.type in _NAMED:
-        return "CONCAT(CAST(%s AS CHAR), ',')" % name
-    if column.type in ("float", "double"):
-        # As text a FLOAT has six digits; the DOUBLE of the same value has as many as it takes to tell it apart,
-        # but only as wide as its declaration wherever the server puts it into a temporary table: CHAR(64).
-        return "CONCAT(CAST(CAST(%s AS DOUBLE) AS CHAR(64)), ',')" % name
-    if column.type in _NUMBERED:
-        return "CONCAT(CAST(%s AS UNSIGNED), ',')" % name
-    if column.type in _SHAPES:
-        return "CONCAT(ST_SRID({0}), ',', LENGTH(ST_AsBinary({0})), ':', ST_AsBinary({0}))".format(name)
-    if column.type == "json":  # MySQL's own type; MariaDB's JSON is longtext
-        text = "CAST(%s AS CHAR)" % name
-        return _make_string_encoding("CAST(%s AS BINARY)" % text, "LENGTH(%s)" % text, octets=0)
-    if column.type in TEXTS | _BYTES:
-        # As bytes, so that a collation that ignores case, accents or trailing spaces hides nothing.
-        return _make_string_encoding("CAST(%s AS BINARY)" % name, "LENGTH(%s)" % name, octets=column.octets)
-    raise DatabaseError("column %s has the type %s, which cannot be digested" % (column.name, column.type))
-
-
-def _make_string_encoding(value: str, length: str, *, octets: int) -> str:
-    whole = "CONCAT(%s, ':', %s)" % (length, value)
-    if 0 < octets <= LARGE_VALUE:
-        return whole
-    return "IF(%s > %d, CONCAT('H', SHA2(%s, 256)), %s)" % (length, LARGE_VALUE, value, whole)
 
 
 def _describe_value(column: Column, text: str) -> str:

@@ -7,17 +7,11 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.column import (
     TEXTS,
-    Column,
-    make_row_hash,
+    make_field,
     read_columns,
     read_key,
 )
-from ansible_collections.pressluft.wordpress.plugins.module_utils.database import (
-    DatabaseError,
-    hold_snapshot,
-    quote_name,
-    stream_query,
-)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.database import hold_snapshot, quote_name
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import Environment
 from ansible_collections.pressluft.wordpress.plugins.module_utils.option_row import (
     OptionRow,
@@ -27,6 +21,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.rewrite import
     Rewriter,
     make_url_replacements,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.row_stream import split_row, stream_rows
 from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_digest import read_schema
 
 if TYPE_CHECKING:
@@ -79,32 +74,24 @@ def _sum_rows(
 ) -> Tuple[int, int]:
     """Return the number of rows and the sum of their SHA-256: equal sums are equal bags of rows."""
     columns = read_columns(connection, *table)
-    kept = {column.name for column in read_key(connection, *table)} | _NEVER_REWRITTEN
-    texts = [column for column in columns if column.type in TEXTS and column.name not in kept]
-    fixed = [column for column in columns if column not in texts]
-    # All that is never rewritten is hashed on the server, so that only texts travel.
-    fields = [make_row_hash(fixed) if fixed else "''", *map(_make_text_field, texts)]
+    kept = {column.name for column in read_key(connection, *table, columns=columns)} | _NEVER_REWRITTEN
+    texts = [column.type in TEXTS and column.name not in kept for column in columns]
     place = "%s.%s" % (quote_name(table[0]), quote_name(table[1]))
     count = total = 0
-    for row in stream_query(connection, "SELECT %s FROM %s" % (", ".join(fields), place)):
-        if None in row:
-            raise DatabaseError("a row of %s is too large to be read" % place)
-        total = (total + _hash_row(row[0], row[1:], rewriter)) % _MODULUS
+    for row in stream_rows(connection, "SELECT %s FROM %s" % (", ".join(map(make_field, columns)), place)):
+        values = split_row(row)
+        if rewriter is not None:
+            values = [
+                rewriter.rewrite(value).value if is_text and value is not None else value
+                for is_text, value in zip(texts, values)
+            ]
+        total = (total + _hash_values(values)) % _MODULUS
         count += 1
     return count, total
 
 
-def _make_text_field(column: Column) -> str:
-    # Never NULL, so that a NULL in the answer can only be a value that outgrew the packet.
-    name = quote_name(column.name)
-    return "IF(%s IS NULL, x'4E', CONCAT(x'56', CAST(%s AS BINARY)))" % (name, name)
-
-
-def _hash_row(fixed: str, values: Sequence[bytes], rewriter: Optional[Rewriter]) -> int:
-    digest = hashlib.sha256(fixed.encode())
+def _hash_values(values: Sequence[Optional[bytes]]) -> int:
+    digest = hashlib.sha256()
     for value in values:
-        mark, text = value[:1], value[1:]
-        if rewriter is not None:
-            text = rewriter.rewrite(text).value
-        digest.update(b"%s%d:%s" % (mark, len(text), text))
+        digest.update(b"N" if value is None else b"%d:%s" % (len(value), value))
     return int.from_bytes(digest.digest(), "big")

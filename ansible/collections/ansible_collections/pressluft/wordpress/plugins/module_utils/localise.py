@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.column import (
+    decode_key,
     describe_key,
-    make_key_list,
-    make_text_expression,
 )
-from ansible_collections.pressluft.wordpress.plugins.module_utils.database import (
-    hold_snapshot,
-    stream_query,
-)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.database import hold_snapshot
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import SAMPLES
+from ansible_collections.pressluft.wordpress.plugins.module_utils.row_stream import split_row, stream_rows
 from ansible_collections.pressluft.wordpress.plugins.module_utils.table_digest import (
     Chunk,
     Key,
     Plan,
     digest_range,
     make_plan,
+    make_query,
     make_where,
     read_keys,
 )
@@ -106,20 +105,10 @@ def _stream_rows(
     connection: Connection[Any], plan: Plan, *, after: Optional[Key], up_to: Optional[Key]
 ) -> Iterator[Tuple[str, str]]:
     """Each row's key as a person reads it and the beginning of its hash, in the order of the key."""
-    fields = ", ".join(make_text_expression(column) for column in plan.key)
-    rows = stream_query(
-        connection,
-        "SELECT LEFT(%s, %d), %s FROM %s FORCE INDEX (PRIMARY) WHERE %s ORDER BY %s"
-        % (
-            plan.row_hash,
-            _HASH_DIGITS,
-            fields,
-            plan.table,
-            make_where(plan.key, after=after, up_to=up_to),
-            make_key_list(plan.key),
-        ),
-    )
-    return ((describe_key(plan.key, key), start) for start, *key in rows)
+    query = make_query(plan, make_where(plan.key, after=after, up_to=up_to))
+    for row in stream_rows(connection, query):
+        key = decode_key(plan.key, split_row(row, first=len(plan.key)))
+        yield describe_key(plan.key, key), hashlib.sha256(row).hexdigest()[:_HASH_DIGITS]
 
 
 def _pack(rows: Iterable[Tuple[str, str]]) -> Optional[List[str]]:

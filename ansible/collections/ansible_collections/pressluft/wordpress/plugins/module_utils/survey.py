@@ -1,7 +1,8 @@
 """Measures both sides of an observation at once: two connections, the largest work first, nothing read twice.
 
 A table that its file proves unchanged is not read (`tablespace`). The others of both sides are one queue for two
-workers, since the server uses one core for each connection; options, code and folders are in the same queue.
+workers, since the server uses one core for each connection; options, code and folders are in the same queue. Large
+tables come first, each read by both workers.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.database impor
     DatabaseError,
     TableInfo,
     connect,
+    hold_same_snapshot,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import (
     Environment,
@@ -64,13 +66,16 @@ if TYPE_CHECKING:
 
 WORKERS = 2
 _FIRST = 1 << 62  # files are worth starting with: how long they take is not known before
+_LARGE = 8 << 20
+"""Bytes from which on a table is worth two connections."""
 
 
 class Task(NamedTuple):
-    """A piece of work: its size, for the order, and what it does on a worker's connection."""
+    """A piece of work: its size, for the order, and what it does on the connections of one worker or of all."""
 
     size: int
-    run: Callable[[Any], None]
+    run: Callable[[Sequence[Any]], None]
+    takes_all: bool = False
 
 
 class Surveyor:
@@ -98,8 +103,8 @@ class Surveyor:
     def prepare(self, connection: Connection[Any]) -> List[Task]:
         """Prove what can be proved on a connection that stays ours, and return the rest of the work."""
         files = [
-            Task(_FIRST, lambda _own: self._measure(COMPONENT, self._measure_components)),
-            Task(_FIRST, lambda _own: self._measure(PATH, self._measure_paths)),
+            Task(_FIRST, lambda _readers: self._measure(COMPONENT, self._measure_components)),
+            Task(_FIRST, lambda _readers: self._measure(PATH, self._measure_paths)),
         ]
         return [*files, self._make_option_task(), *self._make_table_tasks(connection)]
 
@@ -112,8 +117,8 @@ class Surveyor:
         return Side(self._measures, self._failures)
 
     def _make_option_task(self) -> Task:
-        def measure(own: Connection[Any]) -> None:
-            self._measure(OPTION, lambda: measure_options(own, self._environment, self._protection))
+        def measure(readers: Sequence[Connection[Any]]) -> None:
+            self._measure(OPTION, lambda: measure_options(readers[0], self._environment, self._protection))
 
         return Task(0, measure)
 
@@ -127,7 +132,7 @@ class Surveyor:
         ):  # a proof that cannot be had is none; what is wrong shows when the table is read
             self._known = {}
         return [
-            Task(info.data_length, self._make_reader(name, info))
+            Task(info.data_length, self._make_reader(connection, name, info), info.data_length >= _LARGE)
             for name, info in tables.items()
             if make_key(TABLE, name) not in self._measures
         ]
@@ -150,22 +155,28 @@ class Surveyor:
                 self._measures[make_key(TABLE, name)] = Measure(digest, evidence=evidence, proof="tablespace")
                 self._known[name] = known
 
-    def _make_reader(self, name: str, info: TableInfo) -> Callable[[Any], None]:
-        def read(own: Connection[Any]) -> None:
+    def _make_reader(
+        self, gate: Connection[Any], name: str, info: TableInfo
+    ) -> Callable[[Sequence[Any]], None]:
+        def read(readers: Sequence[Connection[Any]]) -> None:
             try:
-                measure = self._read_table(own, name, info)
+                measure = self._read_table(readers, gate, name, info)
             except DatabaseError as error:
                 measure = Measure(None, unreadable=error.message)
             self._measures[make_key(TABLE, name)] = measure
 
         return read
 
-    def _read_table(self, own: Connection[Any], name: str, info: TableInfo) -> Measure:
+    def _read_table(
+        self, readers: Sequence[Connection[Any]], gate: Connection[Any], name: str, info: TableInfo
+    ) -> Measure:
         """Read a table between two looks at its file; where both are the same, the digest is that file's."""
         spaces = self._tablespaces
         with self._lock:
             stamp = spaces.take_stamp(info) if spaces else None
-        content = read_table(own, self._environment, info)
+        database = self._environment.database
+        with hold_same_snapshot(readers, gate=gate, database=database, table=info.name) as same:
+            content = read_table(same[0], self._environment, info, beside=same[1:])
         with self._lock:
             if spaces and stamp and spaces.is_unchanged(info, stamp):
                 self._known[name] = Known(content.schema.digest, content.rows, stamp)
@@ -205,17 +216,21 @@ def survey_sides(surveyors: Sequence[Surveyor], *, defaults_file: str) -> List[S
     with ExitStack() as stack, ThreadPoolExecutor(WORKERS) as pool:
         ours = [stack.enter_context(closing(connect(defaults_file))) for _surveyor in surveyors]
         found = pool.map(lambda surveyor, connection: surveyor.prepare(connection), surveyors, ours)
-        tasks = deque(sorted((task for tasks in found for task in tasks), key=lambda task: -task.size))
-        for worker in [pool.submit(_work, tasks, defaults_file) for _worker in range(WORKERS)]:
+        tasks = sorted((task for tasks in found for task in tasks), key=lambda task: -task.size)
+        readers = [stack.enter_context(closing(connect(defaults_file))) for _worker in range(WORKERS)]
+        for task in tasks:
+            if task.takes_all:
+                task.run(readers)
+        waiting = deque(task for task in tasks if not task.takes_all)
+        for worker in [pool.submit(_work, waiting, reader) for reader in readers]:
             worker.result()
         return [surveyor.finish() for surveyor in surveyors]
 
 
-def _work(tasks: Deque[Task], defaults_file: str) -> None:
-    with closing(connect(defaults_file)) as connection:
-        while True:
-            try:
-                task = tasks.popleft()
-            except IndexError:
-                return
-            task.run(connection)
+def _work(tasks: Deque[Task], connection: Connection[Any]) -> None:
+    while True:
+        try:
+            task = tasks.popleft()
+        except IndexError:
+            return
+        task.run([connection])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Dict, Iterable, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Dict, Iterable, NamedTuple, Optional, Sequence
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import (
     DatabaseError,
@@ -61,15 +61,23 @@ def digest_schema_and_rows(schema: str, rows: str) -> str:
 
 
 def read_table(
-    connection: Connection[Any], environment: Environment, info: TableInfo, *, rows_kept: int = 0
+    connection: Connection[Any],
+    environment: Environment,
+    info: TableInfo,
+    *,
+    rows_kept: int = 0,
+    beside: Sequence[Connection[Any]] = (),
 ) -> TableContent:
-    """Read one table or view as it is now. Raises DatabaseError when it cannot be read or is being altered."""
+    """Read one table or view as it is now, together with connections `beside` it that see the same rows.
+
+    Raises DatabaseError when it cannot be read or is being altered.
+    """
     database, prefix = environment.database, environment.table_prefix
     with hold_snapshot(connection):
         schema = read_schema(connection, database, info.name, prefix=prefix)
         if schema.is_view:  # what it shows is measured where it lies
             return TableContent(schema, "view", {"schema": schema.text, "chunks": [], "rows": None})
-        rows = digest_table(connection, database, info.name)
+        rows = digest_table(connection, database, info.name, beside=beside)
         # A definition that changed between the two would belong to other rows.
         if read_schema(connection, database, info.name, prefix=prefix) != schema:
             raise DatabaseError("%s was altered while it was read" % info.name)
