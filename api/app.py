@@ -15,7 +15,7 @@ from pygit2.enums import ObjectType
 
 from api.caller import Reception
 from api.contract import BASE, make_contract, make_places
-from api.desk import Bell, Desk
+from api.desk import ALONE, Bell, Desk, Watched
 from api.door import Door, Limits
 from api.errors import install_error_handlers
 from api.metrics import Meter
@@ -35,10 +35,6 @@ from schemas.status import JobRecord
 
 TREE_CACHE = 4 * 1024 * 1024
 """libgit2 parses a tree of more than 4 KiB anew each time unless told to keep it: 1 s of 2 for 500 sites."""
-
-
-def do_nothing() -> None:
-    """Wake nobody: the facade runs alone."""
 
 
 def spare_collector() -> None:
@@ -61,12 +57,10 @@ class Facade:
         return self.desk.bell
 
 
-def make_facade(
-    settings: Settings, *, limits: Limits | None = None, on_hook: Callable[[], None] = do_nothing
-) -> Facade:
+def make_facade(settings: Settings, *, limits: Limits | None = None, daemon: Watched = ALONE) -> Facade:
     """Make the facade over the fleet repo that the settings name. Raises `RepoUnusable` or `SettingsInvalid`.
 
-    `on_hook` is called when a git server says that something was pushed.
+    `daemon` is the one that runs in this process, which is woken when a git server says that something was pushed.
     """
     pygit2.settings.cache_object_limit(ObjectType.TREE, TREE_CACHE)
     reader, writer = open_repo(settings, purpose="facade"), open_repo(settings, purpose="facade")
@@ -83,7 +77,7 @@ def make_facade(
         meter=Meter(),
         progress=make_progress(settings.state_dir / "runs"),
         webhook_secret=make_secret_reader(settings.webhook_secret),
-        on_hook=on_hook,
+        daemon=daemon,
     )
     app = make_routes(desk, lifespan_of=(reader, writer), interval=settings.poll_seconds)
     door = Door(app, make_places(make_contract(app)), desk.reception, desk.limits, desk.meter)

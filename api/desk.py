@@ -63,6 +63,21 @@ class Bell:
             self._waiting.discard(event)
 
 
+@dataclass(frozen=True)
+class Watched:
+    """The daemon of this process: how it is woken, what it tells Prometheus, and whether its loop is stuck.
+
+    By default there is none: the facade runs alone.
+    """
+
+    wake: Callable[[], None] = lambda: None
+    show: Callable[[], bytes] = lambda: b""
+    find_stall: Callable[[], str] = lambda: ""
+
+
+ALONE = Watched()
+
+
 @dataclass
 class Desk:
     """One facade's working place."""
@@ -75,7 +90,7 @@ class Desk:
     meter: Meter
     progress: Progress
     webhook_secret: Callable[[], bytes | None]
-    on_hook: Callable[[], None]
+    daemon: Watched
     root_path: str = ""
 
     async def read(self, look: Callable[[Service], Answer]) -> Answer:

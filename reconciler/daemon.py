@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import FrameType
 
@@ -13,11 +14,13 @@ import structlog
 
 from reconciler.adapters.git_repo import GitFleetRepo, Identity, TrustSettings, open_fleet_repo
 from reconciler.adapters.playbook_runner import AnsiblePlaybookRunner
+from reconciler.adapters.service_manager import ALIVE, READY, STOPPING, tell_service_manager
 from reconciler.core.variables import NodeFolders
 from reconciler.errors import PressluftError
 from reconciler.observe import Observer
 from reconciler.reconcile import PassReport, Reconciler, run_pass
 from reconciler.settings import Settings, find_bundled
+from reconciler.telemetry import Telemetry
 
 ONCE_FAILURES = 5
 EMAIL = "pressluft@localhost"
@@ -54,17 +57,26 @@ class Daemon:
     """Runs passes until it is told to stop. `stop` and `wake` may be called from any thread."""
 
     settings: Settings
+    telemetry: Telemetry = field(default_factory=Telemetry)
     _wake: threading.Event = field(default_factory=threading.Event)
     _stop: threading.Event = field(default_factory=threading.Event)
+    _hurry: threading.Event = field(default_factory=threading.Event)
 
     def wake(self) -> None:
         """Say that something may have changed; carries no input."""
         self._wake.set()
 
     def stop(self) -> None:
-        """Ask to end after the pass under way. Runs go on below their supervisors until this process ends."""
-        self._stop.set()
+        """Ask to end: what runs here may finish within `stop_seconds`, nothing else is claimed.
+
+        Asked twice, it ends after the pass under way.
+        """
+        (self._hurry if self._stop.is_set() else self._stop).set()
         self._wake.set()
+
+    def find_stall(self) -> str:
+        """Say since when the loop is stuck, empty while it is not."""
+        return self.telemetry.find_stall(bound=self.settings.stuck_seconds)
 
     def run(self) -> None:
         """Run until `stop`; a pass that fails is logged, and the loop lives on."""
@@ -85,6 +97,7 @@ class Daemon:
             log.warning("stopped runs that an earlier daemon left behind", runs=list(leftovers))
         with open_repo(self.settings, purpose="daemon") as repo:
             repo.check_own_key()
+            self.telemetry.repo = repo
             reconciler = self._make_reconciler(repo, runner)
             with repo.make_watcher(self.wake, interval=self.settings.poll_seconds):
                 log.info("watching", repo=self.settings.repo, worker=self.settings.worker)
@@ -108,6 +121,7 @@ class Daemon:
             observer=Observer(repo),
             worker=self.settings.worker,
             max_jobs=self.settings.max_jobs,
+            witness=self.telemetry,
             folders=NodeFolders(self.settings.node_state_dir, self.settings.node_config_dir),
         )
 
@@ -116,17 +130,53 @@ class Daemon:
     ) -> None:
         failures = 0
         while not self._stop.is_set():
-            try:
-                if is_done(run_pass(reconciler)):
-                    return
-                failures = 0
-            except Exception as error:
+            report = self._try_pass(reconciler)
+            tell_service_manager(READY)
+            if isinstance(report, Exception):
                 failures += 1
-                log_failure(error)
                 if failures == most_failures:
-                    raise
-            self._wake.wait(self.settings.poll_seconds)
-            self._wake.clear()
+                    raise report
+            elif is_done(report):
+                return
+            else:
+                failures = 0
+            self._wait(self.settings.poll_seconds)
+        tell_service_manager(STOPPING)
+        self._drain(replace(reconciler, max_jobs=0))
+
+    def _drain(self, reconciler: Reconciler) -> None:
+        """Finish what runs here, in bounds, and claim nothing. What is left is handed over: the node knows of it."""
+        deadline = time.monotonic() + self.settings.stop_seconds
+        while True:
+            report = self._try_pass(reconciler)
+            running = report.running if isinstance(report, PassReport) else None
+            left = deadline - time.monotonic()
+            if running == 0:
+                return
+            if left <= 0 or self._hurry.is_set():
+                log.warning(
+                    "stopped before all runs here had ended; the node tells how far they came", jobs=running
+                )
+                return
+            self._wait(min(left, self.settings.poll_seconds))
+
+    def _try_pass(self, reconciler: Reconciler) -> PassReport | Exception:
+        """Run a pass; why it failed is logged and returned. systemd hears of every beginning and end."""
+        self.telemetry.begin_pass()
+        tell_service_manager(ALIVE)
+        try:
+            report: PassReport | Exception = run_pass(reconciler)
+        except Exception as error:  # noqa: BLE001 - one of the two loop boundaries
+            log_failure(error)
+            report = error
+        self.telemetry.end_pass(outcome="failed" if isinstance(report, Exception) else "settled")
+        tell_service_manager(ALIVE)
+        return report
+
+    def _wait(self, seconds: float) -> None:
+        """Sleep until something may have changed, or for so long."""
+        self._wake.wait(seconds)
+        self._wake.clear()
 
 
 def log_failure(error: Exception) -> None:

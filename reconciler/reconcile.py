@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -38,6 +39,35 @@ ENDED_FILE = "status/{site}/ended.txt"
 log = structlog.get_logger()
 
 
+class Witness(Protocol):
+    """Who is told what passes do, and has no say in it."""
+
+    def looked(self, look: Look) -> None:
+        """A pass looked at everything."""
+
+    def refused(self) -> None:
+        """A push was refused because somebody was faster."""
+
+    def pushed(self, plan: Plan, look: Look) -> None:
+        """A plan's commit was pushed and its runs are started."""
+
+
+class Nobody:
+    """The witness of a pass that nobody watches."""
+
+    def looked(self, look: Look) -> None:
+        """Heed nothing."""
+
+    def refused(self) -> None:
+        """Heed nothing."""
+
+    def pushed(self, plan: Plan, look: Look) -> None:
+        """Heed nothing."""
+
+
+NOBODY = Nobody()
+
+
 @dataclass(frozen=True, slots=True)
 class Reconciler:
     """The ports a pass acts through, and who it is."""
@@ -51,6 +81,7 @@ class Reconciler:
     folders: NodeFolders
     on_step: Callable[[str], None] = lambda _: None
     """Called with the name of each durable boundary, so that tests can break a pass there."""
+    witness: Witness = NOBODY
     unstartable: dict[str, RunOutcome] = field(default_factory=dict)
     """Runs that could not be started in this process: they count as failed."""
     claims: set[tuple[UUID, int]] = field(default_factory=set)
@@ -88,10 +119,12 @@ def run_pass(reconciler: Reconciler) -> PassReport:
             look = observe(reconciler)
             if look is None:
                 return PassReport(changed=changed, running=0, queued=0)
+            reconciler.witness.looked(look)
             plan = plan_pass(reconciler, look.world)
             apply(reconciler, plan, look)
         except TipMoved:
             refusals += 1
+            reconciler.witness.refused()
             if refusals >= MOST_REFUSALS:
                 log.warning("gave up after lost races; will look again", refusals=refusals)
                 report = (
@@ -100,6 +133,7 @@ def run_pass(reconciler: Reconciler) -> PassReport:
                 return replace(report, settled=False)
             continue
         record(reconciler, plan)
+        reconciler.witness.pushed(plan, look)
         if plan.is_empty and not plan.runs:
             return make_report(look, changed=changed)
         changed = True

@@ -54,6 +54,12 @@ class Settings(BaseSettings):
     """How many jobs run at once."""
     poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 5.0
     """How often tips are compared even if nothing woke the daemon."""
+    stop_seconds: Annotated[float, Field(ge=0, le=86400)] = 30.0
+    """How long a daemon that is told to stop goes on with the jobs it runs; it claims no others."""
+    stuck_seconds: Annotated[float, Field(gt=0, le=86400)] = 600.0
+    """After how long without a pass `/healthz` calls the daemon's loop stuck."""
+    metrics: str = ""
+    """`HOST:PORT`, or a port of the loopback address, of the daemon's `/metrics` and `/healthz` without the facade."""
     admin_password_hash: Path | None = None
     """File with the argon2 hash of the facade's admin password."""
     api_tokens: Path | None = None

@@ -27,8 +27,11 @@ Token = Annotated[str | None, Header(alias="X-Gitlab-Token", description="The se
 
 
 @router.get("/healthz", response_model=Health)
-async def report_health() -> Response:
-    """Say that the process answers."""
+async def report_health(desk: AtDesk) -> Response:
+    """Say that the process answers and, where the daemon runs in it, that its loop goes on."""
+    stall = desk.daemon.find_stall()
+    if stall:
+        raise Transient(f"the daemon's loop is stuck: {stall}", retry_after=5)
     return show(Health(status="ok"))
 
 
@@ -47,10 +50,10 @@ async def report_readiness(desk: AtDesk) -> Response:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def read_metrics(desk: AtDesk, caller: From) -> Response:
-    """Tell Prometheus how the fleet stands and what this process answered."""
+    """Tell Prometheus how the fleet stands, what this process answered, and what its daemon did."""
     require_all_sites(caller)
     totals = await desk.read(lambda service: service.count())
-    return Response(desk.meter.show(totals), media_type=CONTENT_TYPE_LATEST)
+    return Response(desk.meter.show(totals) + desk.daemon.show(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.post("/hooks/git", status_code=202, response_model=Health)
@@ -60,7 +63,7 @@ async def take_hook(
     """Take a git server's word that something was pushed; it carries no input, it only says *look again*."""
     require_signature(desk, await request.body(), signature=signature, token=token)
     desk.outbox.look_soon()
-    desk.on_hook()
+    desk.daemon.wake()
     return show(Health(status="ok"), status=202)
 
 

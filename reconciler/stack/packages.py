@@ -69,6 +69,7 @@ PACKAGES = (
     Package("php-fpm", lambda: find_php_fpm() is not None),
     Package("nginx-light", _programs("nginx")),
     Package("restic", _programs("restic")),
+    Package("systemd", _programs("systemd-analyze")),
 )
 # The extension that each package brings, as `php -m` names it.
 PHP_PACKAGES = {

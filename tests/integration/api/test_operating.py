@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.desk import Watched
 from tests.integration.api.living import (
     PASSWORD,
     SITE,
@@ -32,7 +33,7 @@ JSON = {"Content-Type": "application/json"}
 @pytest.mark.parametrize("proof", [{"X-Hub-Signature-256": SIGNED}, {"X-Gitlab-Token": SECRET.decode()}])
 def test_a_signed_hook_makes_the_facade_look(living: Living, proof: dict[str, str]) -> None:
     called: list[str] = []
-    living.facade.desk.on_hook = lambda: called.append("daemon")
+    living.facade.desk.daemon = Watched(wake=lambda: called.append("daemon"))
     answer = httpx.post(f"{living.url}/hooks/git", content=BODY, headers=JSON | proof)
     assert (answer.status_code, answer.json()) == (202, {"status": "ok"})
     assert called == ["daemon"]
@@ -133,3 +134,19 @@ def test_tokens_are_made_listed_used_and_revoked_on_the_command_line(living: Liv
         assert ci.get("/api/sites").status_code == 401
     assert run_command(tmp_path, "token", "revoke", "ci").returncode == 1
     assert run_command(tmp_path, "token", "create", "Not A Name").returncode == 2
+
+
+def test_health_says_when_the_daemon_of_this_process_is_stuck(living: Living) -> None:
+    assert httpx.get(f"{living.url}/healthz").json() == {"status": "ok"}
+    living.facade.desk.daemon = Watched(find_stall=lambda: "no pass has begun or ended for 900 s")
+    answer = httpx.get(f"{living.url}/healthz")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert "stuck: no pass has begun or ended for 900 s" in answer.json()["message"]
+
+
+def test_prometheus_is_told_of_the_daemon_of_this_process_too(living: Living) -> None:
+    living.facade.desk.daemon = Watched(show=lambda: b"pressluft_claims_total 3.0\n")
+    with living.reader() as client:
+        text = client.get("/metrics").text
+    assert "pressluft_claims_total 3.0\n" in text
+    assert "pressluft_http_requests_total" in text
