@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.desk import AtDesk, Desk, From
-from api.errors import Unauthorized
+from api.errors import Unacceptable, Unauthorized
 from api.page import show
 from api.routes.reading import require_all_sites
 from reconciler.errors import Transient
@@ -31,7 +32,8 @@ async def report_health(desk: AtDesk) -> Response:
     """Say that the process answers and, where the daemon runs in it, that its loop goes on."""
     stall = desk.daemon.find_stall()
     if stall:
-        raise Transient(f"the daemon's loop is stuck: {stall}", retry_after=5)
+        stuck = f"the daemon's loop is stuck: {stall}"
+        raise Unacceptable(HTTPStatus.SERVICE_UNAVAILABLE, stuck, {"Retry-After": "5"})
     return show(Health(status="ok"))
 
 
