@@ -8,6 +8,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from reconciler.core.job import ENDED
+from reconciler.core.signer import SIGNERS_FILE, Keys, normalise, read_signers
 from reconciler.core.world import FleetView, IntentFile, SiteView, StatusView
 from reconciler.errors import RepoUnusable
 from reconciler.ports import Entry, EntryKind, FleetRepo, Folder
@@ -218,8 +219,25 @@ class Observer:
             backups=tuple(backup for part in parts for backup in part.backups),
             drift_checks={check.source_environment_id: check for check in checks},
             paths=find_paths(by_site),
+            allowed_signers=self._read_signers(commit),
             damaged={job_id: name for name, part in by_site.items() for job_id in part.damaged},
         )
+
+    def _read_signers(self, commit: str) -> Keys:
+        entry = find_entry(self._folder(commit, "status"), SIGNERS_FILE.rpartition("/")[2])
+        if entry is None or entry.kind is not EntryKind.FILE:
+            return None
+        return read_signers(self.repo.read_blob(entry.oid, limit=RECORD_LIMIT))
+
+    def read_allowed_signers(self, oid: str | None) -> Keys | str:
+        """Read the keys that a version of `pressluft.yaml` names; a text where it is broken."""
+        if oid is None:
+            return None
+        key = ("pressluft.yaml", oid)
+        if key not in self._documents:
+            self._documents[key] = attempt(lambda: read_fleet_file(self.repo.read_blob(oid), path=key[0]))
+        found = self._documents[key]
+        return normalise(found.spec.allowed_signers) if isinstance(found, Fleet) else str(found)
 
     def _read_site_status(self, commit: str, entry: Entry) -> SiteStatus:
         known = self._sites.get((entry.name, entry.oid))

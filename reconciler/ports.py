@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -94,6 +94,15 @@ class Tampering:
     detail: str
 
 
+class Signature(StrEnum):
+    """Who signed a commit, as far as some keys tell."""
+
+    ABSENT = "absent"
+    STRANGE = "strange"
+    """By none of the keys; a signature that is no SSH signature is one of these."""
+    ALLOWED = "allowed"
+
+
 class FleetRepo(Protocol):
     """The git repository that is the only source of truth. One thread at a time."""
 
@@ -130,6 +139,16 @@ class FleetRepo(Protocol):
         `None` where it does not, or where no key is configured. Raises `RepoUnusable` where nothing there was ever
         written by a trusted daemon.
         """
+
+    def find_bringers(self, commit: str, path: str, *, holds: Callable[[str | None], bool]) -> Sequence[str]:
+        """Return the commits that brought what `path` holds at `commit`: `holds` it, but for none of its parents.
+
+        `holds` is asked with the id of what is at the path, `None` for nothing. Lines of history that were merged are
+        followed, so there may be several.
+        """
+
+    def judge_signature(self, commit: str, keys: Sequence[str]) -> Signature:
+        """Say whether a commit was signed by one of these public SSH keys."""
 
     def read_log(self, branch: Branch, *, path: str = "", limit: int = 50) -> Sequence[LogEntry]:
         """Return the newest commits first, only those that touch `path` if one is given."""

@@ -27,6 +27,7 @@ from reconciler.core.world import FleetView, StatusView, World
 from reconciler.errors import RepoUnusable, TipMoved, Transient
 from reconciler.observe import Observer
 from reconciler.ports import Branch, Clock, FleetRepo, PlaybookRunner, RunOutcome, RunSpec, RunState, Tip
+from reconciler.provenance import Provenance
 from schemas.document import dump
 from schemas.state import ErrorCode, JobStatus
 from schemas.status import JobRecord, StatusRecord, make_record_path
@@ -79,6 +80,7 @@ class Reconciler:
     worker: str
     max_jobs: int
     folders: NodeFolders
+    provenance: Provenance = field(init=False)
     on_step: Callable[[str], None] = lambda _: None
     """Called with the name of each durable boundary, so that tests can break a pass there."""
     witness: Witness = NOBODY
@@ -86,6 +88,10 @@ class Reconciler:
     """Runs that could not be started in this process: they count as failed."""
     claims: set[tuple[UUID, int]] = field(default_factory=set)
     """Jobs and epochs that this process claimed: what else runs under our name was a process before this one."""
+
+    def __post_init__(self) -> None:
+        """Look signatures up where the fleet is read."""
+        object.__setattr__(self, "provenance", Provenance(self.repo, self.observer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +196,7 @@ def observe(reconciler: Reconciler) -> Look | None:
         max_jobs=reconciler.max_jobs,
         claims=claims,
     )
-    return Look(tip, world)
+    return Look(tip, reconciler.provenance.prove(world))
 
 
 def fetch_trusted(reconciler: Reconciler) -> Tip:
@@ -288,6 +294,7 @@ def make_changes(plan: Plan, status: StatusView) -> Iterator[tuple[str, bytes | 
     for record in files.values():
         yield from ((path, None) for path in status.paths.get(record.id, ()) if path not in files)
     yield from ((path, dump(record)) for path, record in files.items())
+    yield from plan.files
     for site in sorted({job.site for job in plan.ended}):
         yield ENDED_FILE.format(site=site), make_ended_list(site, plan, status)
 

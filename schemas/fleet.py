@@ -103,6 +103,16 @@ class Timeouts(Model):
     """Putting a backup back."""
 
 
+PublicKey = Annotated[
+    str,
+    Shape(
+        r"(sk-)?(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521))(@openssh\.com)? [A-Za-z0-9+/]{40,2000}={0,3}"
+        r"( [^\x00-\x1f\x7f]{1,200})?",
+        "a public SSH key such as the one line of ~/.ssh/id_ed25519.pub",
+    ),
+]
+
+
 class FleetSpec(Model):
     """Policy for the whole fleet."""
 
@@ -129,11 +139,13 @@ class FleetSpec(Model):
     unreachable_after: Duration = timedelta(hours=24)
     """How long a node may be unreachable until its running job ends `failed`."""
     allowed_signers: Annotated[
-        tuple[Line, ...] | None,
+        tuple[PublicKey, ...] | None,
         BeforeValidator(read_off_as_none),
         Field(json_schema_extra=allow_off),
     ] = None
-    """Public SSH keys that may sign commits that bring intents; absent: signatures are not asked for."""
+    """Public SSH keys that may sign commits that bring intents; absent: signatures are not asked for.
+
+    Once it is set, only a commit signed by one of these keys changes it."""
 
 
 class NodeSpec(Model):

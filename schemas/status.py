@@ -84,6 +84,8 @@ class JobRecord(Record):
     """The intent's `metadata.name`."""
     intent_blob_id: BlobId | None = None
     """The git blob that was admitted; later edits of the file change nothing."""
+    admitted_commit: BlobId | None = None
+    """The commit of intents and policy at which it was first seen; a laxer policy of later does not bind it."""
     actor: Message | None = None
     """Who asked."""
     reason: Message | None = None

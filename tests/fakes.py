@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from reconciler.errors import PressluftError, RepoUnusable, TipMoved
-from reconciler.ports import Branch, CommitMessage, Entry, EntryKind, Folder, LogEntry, Tampering, Tip
+from reconciler.ports import (
+    Branch,
+    CommitMessage,
+    Entry,
+    EntryKind,
+    Folder,
+    LogEntry,
+    Signature,
+    Tampering,
+    Tip,
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,8 @@ class FakeStore:
 
     commits: dict[str, FakeCommit] = field(default_factory=dict)
     heads: dict[str, str] = field(default_factory=dict)
+    signatures: dict[str, str] = field(default_factory=dict)
+    """The public key that signed a person's commit."""
 
 
 class FakeFleetRepo:
@@ -67,10 +79,14 @@ class FakeFleetRepo:
         *,
         subject: str = "Change by hand",
         author: str = "Ada",
+        signed: str | None = None,
     ) -> str:
         """Commit to `main` as somebody with a checkout would; returns the commit's id."""
         tip = self.store.heads.get("main")
-        return self._commit("main", tip, changes, CommitMessage(subject), author=author, by_us=False)
+        commit = self._commit("main", tip, changes, CommitMessage(subject), author=author, by_us=False)
+        if signed:
+            self.store.signatures[commit] = signed
+        return commit
 
     def reset_as_person(self, commit: str | None) -> None:
         """Force `main` back to a commit, or delete it."""
@@ -155,6 +171,21 @@ class FakeFleetRepo:
         paths = {path for path in there.keys() | here.keys() if there.get(path) != here.get(path)}
         sites = tuple(sorted({path.split("/")[1] for path in paths}))
         return Tampering(tip=status, trusted=newer, sites=sites, detail="a commit of somebody else")
+
+    def find_bringers(self, commit: str, path: str, *, holds: Callable[[str | None], bool]) -> Sequence[str]:
+        brought: str | None = None
+        for here in self._list_line(commit):
+            content = self.store.commits[here].files.get(path)
+            if not holds(_hash("blob", content) if isinstance(content, bytes) else None):
+                break
+            brought = here
+        return (brought,) if brought else ()
+
+    def judge_signature(self, commit: str, keys: Sequence[str]) -> Signature:
+        key = self.store.signatures.get(commit)
+        if key is None:
+            return Signature.ABSENT
+        return Signature.ALLOWED if key in keys else Signature.STRANGE
 
     def _find_word(self, tip: str | None) -> str | None:
         return next((commit for commit in self._list_line(tip) if self._is_word(commit)), None)

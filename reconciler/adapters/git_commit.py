@@ -119,6 +119,12 @@ def find_signer(repo: pygit2.Repository, commit: str, allowed_signers: Path) -> 
     )
 
 
+def is_signed(repo: pygit2.Repository, commit: str) -> bool:
+    """Whether a commit carries any signature."""
+    with translate_git_errors(f"cannot read commit {commit[:12]}"):
+        return repo[commit].peel(pygit2.Commit).gpg_signature[0] is not None
+
+
 def make_moment(seconds: int) -> datetime:
     """Return the time of a commit, aware, in UTC. Forged dates outside the calendar become its ends."""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -17,9 +18,11 @@ from reconciler.adapters.git_commit import (
     Draft,
     Identity,
     find_signer,
+    is_signed,
     make_moment,
     parse_trailers,
 )
+from reconciler.adapters.git_history import Holds, find_bringers
 from reconciler.adapters.git_local import LocalOrigin, find_reason_not_to_write, find_refs, is_ours_alone
 from reconciler.adapters.git_mirror import MirrorOrigin, list_remote
 from reconciler.adapters.git_ref import Origin, open_repository, read_ref
@@ -32,10 +35,10 @@ from reconciler.adapters.git_tree import (
     write_tree,
 )
 from reconciler.adapters.git_trust import STATUS, StatusTrust
-from reconciler.adapters.signing import make_allowed_signer, sign_payload, verify_payload
+from reconciler.adapters.signing import make_allowed_signer, make_signer_line, sign_payload, verify_payload
 from reconciler.adapters.watcher import Watcher
 from reconciler.errors import RepoUnusable, SettingsInvalid
-from reconciler.ports import Branch, CommitMessage, Folder, LogEntry, Tampering, Tip
+from reconciler.ports import Branch, CommitMessage, Folder, LogEntry, Signature, Tampering, Tip
 
 __all__ = ["GitFleetRepo", "Identity", "TrustSettings", "open_fleet_repo"]
 
@@ -156,9 +159,19 @@ class GitFleetRepo:
         fields = done.text.split("\0")[:-1]
         return [self._make_entry(fields[at : at + _LOG_FIELDS]) for at in range(0, len(fields), _LOG_FIELDS)]
 
-    def verify_signature(self, commit: str, allowed_signers: Path) -> str | None:
-        """Return the principal in `allowed_signers` (as in ssh-keygen(1)) who signed the commit, else None."""
-        return find_signer(self._origin.repo, commit, allowed_signers)
+    def find_bringers(self, commit: str, path: str, *, holds: Holds) -> Sequence[str]:
+        """See `FleetRepo.find_bringers`."""
+        return find_bringers(self._origin.repo, commit, path, holds=holds)
+
+    def judge_signature(self, commit: str, keys: Sequence[str]) -> Signature:
+        """See `FleetRepo.judge_signature`."""
+        if not is_signed(self._origin.repo, commit):
+            return Signature.ABSENT
+        with tempfile.NamedTemporaryFile("w", prefix="signers-", dir=self._state.path) as file:
+            file.writelines(make_signer_line(key, "allowed") for key in keys)
+            file.flush()
+            signer = find_signer(self._origin.repo, commit, Path(file.name))
+        return Signature.ALLOWED if signer else Signature.STRANGE
 
     def check_own_key(self) -> None:
         """Raise `SettingsInvalid` unless what this daemon signs is trusted by itself."""

@@ -55,7 +55,12 @@ def verify_payload(
 
 def make_allowed_signer(key: Path, principal: str) -> str:
     """Return the line of an allowed-signers file that trusts `key` as `principal` for commits."""
-    return f'{principal} namespaces="{_NAMESPACE}" {_read_public_key(key)}\n'
+    return make_signer_line(_read_public_key(key), principal)
+
+
+def make_signer_line(public_key: str, principal: str) -> str:
+    """Return the line of an allowed-signers file that trusts a public key (`ssh-ed25519 AAAA...`) as `principal`."""
+    return f'{principal} namespaces="{_NAMESPACE}" {" ".join(public_key.split()[:2])}\n'
 
 
 def _read_public_key(key: Path) -> str:

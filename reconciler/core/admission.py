@@ -130,6 +130,7 @@ def make_job(file: IntentFile, job_id: UUID, *, view: FleetView, now: datetime) 
         intent_path=file.path,
         intent_name=intent.metadata.name if intent else None,
         intent_blob_id=file.blob_id,
+        admitted_commit=view.commit or None,
         actor=intent.spec.actor if intent else None,
         reason=intent.spec.reason if intent else None,
         run_after=getattr(intent.spec, "not_before", None) if intent else None,

@@ -22,6 +22,8 @@ class Plan:
     records: tuple[tuple[str, BackupRecord | DriftCheckRecord], ...] = ()
     buried: tuple[tuple[str, UUID], ...] = ()
     """Files that never become a job, by site, to be listed with the jobs that ended."""
+    files: tuple[tuple[str, bytes | None], ...] = ()
+    """What else is written or removed, by path."""
     story: tuple[Line, ...] = ()
     runs: tuple[RunSpec, ...] = ()
     stops: tuple[str, ...] = ()
@@ -37,4 +39,4 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to commit."""
-        return not (self.jobs or self.environments or self.sites or self.records)
+        return not (self.jobs or self.environments or self.sites or self.records or self.files)

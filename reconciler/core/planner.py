@@ -44,6 +44,7 @@ from reconciler.core.meeting import meet_environments, meet_sites, touch
 from reconciler.core.party import Misfit, Parties
 from reconciler.core.plan import Plan
 from reconciler.core.record import check_record
+from reconciler.core.signer import SIGNERS_FILE, write_signers
 from reconciler.core.story import Line, tell
 from reconciler.core.variables import NodeFolders, make_run_spec
 from reconciler.core.walk import PROBE_TIMEOUT, accept_end, decide_running, take_over
@@ -271,6 +272,9 @@ class Draft:
             gone = make_blocked(f"the admitted version of {job.intent_path} is gone from the repo")
             self._refuse(job, (gone,))
             return None
+        if job.id in self._world.unproven:
+            self._refuse(job, (make_blocked(self._world.unproven[job.id]),))
+            return None
         parties = find_parties_of(job, intent, self._world.fleet)
         if not isinstance(parties, Parties):
             settle = self._refuse if isinstance(parties, Misfit) else self._wait
@@ -376,11 +380,19 @@ class Draft:
             sites=dict(self._changed(self._sites, old.sites)),
             records=tuple(self._records),
             buried=tuple(self._list_buried(jobs)),
+            files=self._write_signers(),
             story=tuple(self._lines),
             runs=tuple(self._runs),
             stops=tuple(self._stops),
             bugs=tuple(self._bugs),
         )
+
+    def _write_signers(self) -> tuple[tuple[str, bytes | None], ...]:
+        """Keep the keys in force where only a daemon writes."""
+        if self._world.allowed_signers == self._world.status.allowed_signers:
+            return ()
+        self._lines.append(Line("allowed signers of intents changed"))
+        return ((SIGNERS_FILE, write_signers(self._world.allowed_signers)),)
 
     def _name_sites(self) -> Mapping[UUID, str]:
         """Name the folder of each environment's record: its site's, or where it was for one that is gone."""

@@ -129,7 +129,10 @@ def make_guard(view: JobView, step: Step) -> Callable[[], End | None]:
 
 
 def find_shaken(view: JobView) -> End | None:
-    """Find out whether people changed, since the claim, the files that say who takes part."""
+    """Find out whether people changed, since the claim, the files that say who takes part or who may ask."""
+    unproven = view.world.unproven.get(view.job.id)
+    if unproven:
+        return fail(view, ErrorCode.INTENT_INVALID, unproven)
     match view.today:
         case Misfit(message):
             return fail(

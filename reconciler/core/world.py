@@ -72,6 +72,8 @@ class StatusView:
     """Where the records of environments and sites were found."""
     damaged: Mapping[UUID, str] = field(default_factory=dict)
     """Jobs whose record cannot be read although they have not ended, with their site's folder."""
+    allowed_signers: tuple[str, ...] | None = None
+    """The keys that were in force at the last look (`core/signer.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +93,7 @@ class World:
     max_jobs: int
     claims: Mapping[str, FleetView] = field(default_factory=dict)
     spent: Mapping[UUID, int] = field(default_factory=dict)
+    allowed_signers: tuple[str, ...] | None = None
+    """The keys in force: only they may sign commits that bring intents."""
+    unproven: Mapping[UUID, str] = field(default_factory=dict)
+    """Open jobs whose intent none of those keys brought, each with the reason."""

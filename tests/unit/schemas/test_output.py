@@ -158,7 +158,7 @@ FLEETS = st.builds(
         drift_check_interval=st.none() | LENGTHS,
         promotions=st.builds(Promotions, enabled=st.booleans(), reason=st.none() | TEXTS),
         freeze_windows=st.lists(st.builds(FreezeWindow, start=LOCAL_TIMES, duration=LENGTHS), max_size=2),
-        allowed_signers=st.none() | st.lists(TEXTS, max_size=2),
+        allowed_signers=st.none() | st.lists(st.just(f"ssh-ed25519 {'A' * 68} ada"), max_size=2),
     ),
 )
 
