@@ -5,6 +5,7 @@ PRESSLUFT_BENCH_FILES (200,000 files of 14 KB on average) and PRESSLUFT_BENCH_RO
 
 import os
 import random
+import resource
 import sys
 from pathlib import Path
 
@@ -39,6 +40,8 @@ def test_a_folder_of_uploads(uploads: Path, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(manifest_cache, "SETTLED_SECONDS", -1)  # the files are as new as this run
     cache = ManifestCache(str(tmp_path), str(tmp_path / "uploads"))
     first = cache.measure_folder(str(uploads))
+    copy = uploads.with_name("copy")
+    run_shell(f"cp -a {uploads} {copy}")
     list_files = f"find {uploads} -printf '%P %y %m %U %G %s %T@ %C@ %i\\n'"
     medians = race(
         {
@@ -47,6 +50,7 @@ def test_a_folder_of_uploads(uploads: Path, tmp_path: Path, monkeypatch: pytest.
             "xargs -P2 sha256sum": lambda: run_shell(
                 f"find {uploads} -type f -print0 | xargs -0 -P2 -n500 sha256sum"
             ),
+            "rsync -acn": lambda: run_shell(f"rsync -acn {uploads}/ {copy}/"),
             "b3sum": lambda: run_shell(f"find {uploads} -type f -print0 | xargs -0 -n5000 b3sum"),
             "find -printf": lambda: run_shell(f"{list_files} > /dev/null"),
         },
@@ -54,6 +58,8 @@ def test_a_folder_of_uploads(uploads: Path, tmp_path: Path, monkeypatch: pytest.
     )
     assert cache.measure_folder(str(uploads)).digest == first.digest == measure_folder(str(uploads)).digest
     report(f"{FILES} files", medians, against="find -printf")
-    sys.stdout.write(
-        f"  full: {medians['xargs -P2 sha256sum'] / medians['pressluft, full']:.2f} x as fast as sha256sum\n"
-    )
+    for rival in ("xargs -P2 sha256sum", "rsync -acn", "b3sum"):
+        ratio = medians[rival] / medians["pressluft, full"]
+        sys.stdout.write(f"  full: {ratio:.2f} x as fast as {rival}\n")
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    sys.stdout.write(f"  memory: {most} MiB at most\n")

@@ -6,34 +6,48 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.pressluft.wordpress.plugins.module_utils import fork_map
-from ansible_collections.pressluft.wordpress.plugins.module_utils.fork_map import map_paths
+from ansible_collections.pressluft.wordpress.plugins.module_utils.fork_map import map_orders
 from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest import read_tree
 
-PATHS = [b"%d" % number for number in range(5000)]
+ORDERS = [b"%d" % number for number in range(5000)]
 
 
-def test_every_path_is_worked_on_once() -> None:
-    found = map_paths(lambda path: (path, os.getpid()), PATHS)
-    assert sorted(path for path, _process in found) == sorted(PATHS)
-    processes = {process for _path, process in found}
-    assert len(processes) == 2
-    assert os.getpid() not in processes
+def test_every_order_is_carried_out_once_and_in_sequence() -> None:
+    found = map_orders(lambda order: (order, os.getpid()), ORDERS)
+    assert [order for order, _process in found] == ORDERS
+    assert os.getpid() not in {process for _order, process in found}
 
 
 def test_a_child_that_is_killed_costs_no_result() -> None:
     parent = os.getpid()
 
-    def work(path: bytes) -> bytes:
-        if path == b"77" and os.getpid() != parent:
+    def work(order: bytes) -> bytes:
+        if order == b"77" and os.getpid() != parent:
             os.kill(os.getpid(), signal.SIGKILL)
-        return path
+        return order
 
-    assert sorted(map_paths(work, PATHS)) == sorted(PATHS)
+    assert map_orders(work, ORDERS) == ORDERS
+
+
+def test_children_that_are_all_killed_cost_no_result() -> None:
+    parent = os.getpid()
+
+    def work(order: bytes) -> bytes:
+        if os.getpid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return order
+
+    assert map_orders(work, ORDERS) == ORDERS
+
+
+def test_an_order_too_large_for_the_socket_is_carried_out_too() -> None:
+    large = [*ORDERS, b"x" * 1_000_000]
+    assert map_orders(len, large) == [len(order) for order in large]
 
 
 def test_a_child_that_fails_says_so_in_the_parent() -> None:
     with pytest.raises(ValueError, match="not a number"):
-        map_paths(lambda path: int(path) if path != b"77" else fail(), PATHS)
+        map_orders(lambda order: int(order) if order != b"77" else fail(), ORDERS)
 
 
 def fail() -> int:
@@ -44,7 +58,8 @@ def test_a_tree_is_the_same_read_in_one_process_or_in_two(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(50):
-        (tmp_path / f"{number}").write_bytes(b"x" * number * 50_000)
-    alone = read_tree(str(tmp_path))
-    monkeypatch.setattr(fork_map, "_WORTH_IT", 0)
-    assert read_tree(str(tmp_path)) == alone
+        (tmp_path / f"folder-{number}").mkdir()
+        (tmp_path / f"folder-{number}" / "file").write_bytes(b"x" * number * 50_000)
+    together = read_tree(str(tmp_path))
+    monkeypatch.setattr(fork_map, "_FEW", 1000)
+    assert read_tree(str(tmp_path)) == together

@@ -1,95 +1,28 @@
 """What a folder's manifest sees: every attack on it, and what is no change."""
 
+import hashlib
 import os
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from ansible_collections.pressluft.wordpress.plugins.module_utils import manifest
+from ansible_collections.pressluft.wordpress.plugins.module_utils import file_hash, folder_walk
 from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest import (
-    Entry,
-    describe_entry,
     digest_entries,
     find_changed_paths,
     make_evidence,
     measure_folder,
     read_tree,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest_line import Entry, describe_entry
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import Measure
 
+from tests.unit.node.file_changes import CHANGES, SAME, folder
+
+__all__ = ["folder"]
+
 NOBODY = 65534
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder with a file, a file in a folder, a link and an empty folder."""
-    top = tmp_path / "uploads"
-    (top / "2024").mkdir(parents=True)
-    (top / "empty").mkdir()
-    (top / "a.txt").write_bytes(b"content")
-    (top / "2024" / "b.txt").write_bytes(b"more")
-    (top / "link").symlink_to("a.txt")
-    return top
-
-
-def rewrite_keeping_size_and_time(folder: Path) -> None:
-    before = (folder / "a.txt").stat()
-    (folder / "a.txt").write_bytes(b"CONTENT")
-    os.utime(folder / "a.txt", ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-def swap_two_files(folder: Path) -> None:
-    (folder / "a.txt").write_bytes(b"more")
-    (folder / "2024" / "b.txt").write_bytes(b"content")
-
-
-def point_the_link_elsewhere(folder: Path) -> None:
-    (folder / "link").unlink()
-    (folder / "link").symlink_to("b.txt")
-
-
-def replace_the_link_by_its_target(folder: Path) -> None:
-    (folder / "link").unlink()
-    (folder / "link").write_bytes(b"content")
-
-
-def open_a_socket(folder: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(folder / "s"))
-
-
-CHANGES = [
-    rewrite_keeping_size_and_time,
-    swap_two_files,
-    point_the_link_elsewhere,
-    replace_the_link_by_its_target,
-    open_a_socket,
-    pytest.param(lambda top: (top / "a.txt").unlink(), id="file-removed"),
-    pytest.param(lambda top: (top / "new").write_bytes(b""), id="empty-file-added"),
-    pytest.param(lambda top: (top / "empty").rmdir(), id="empty-folder-removed"),
-    pytest.param(lambda top: (top / "other").mkdir(), id="empty-folder-added"),
-    pytest.param(lambda top: (top / "a.txt").rename(top / "A.txt"), id="renamed-in-case"),
-    pytest.param(lambda top: (top / "a.txt").rename(top / "2024" / "a.txt"), id="moved"),
-    pytest.param(lambda top: (top / "a.txt").chmod(0o4755), id="mode"),
-    pytest.param(lambda top: (top / "2024").chmod(0o777), id="mode-of-a-folder"),
-    pytest.param(lambda top: top.chmod(0o777), id="mode-of-the-top"),
-    pytest.param(lambda top: os.chown(top / "a.txt", 12, 34), id="owner"),
-    pytest.param(lambda top: os.mkfifo(top / "pipe"), id="pipe"),
-    pytest.param(lambda top: os.mknod(top / "null", 0o20666, os.makedev(1, 3)), id="device"),
-    pytest.param(lambda top: Path(os.fsdecode(os.fsencode(top) + b"/\xff\n")).touch(), id="name-not-utf-8"),
-    pytest.param(lambda top: (top / "a.txt\n1 f").touch(), id="name-with-a-newline"),
-]
-
-SAME: list[object] = [
-    pytest.param(lambda top: os.utime(top / "a.txt"), id="touch"),
-    pytest.param(lambda top: os.utime(top, (1, 1)), id="touch-of-the-top"),
-    pytest.param(
-        lambda top: (top / "a.txt").rename(top / "c") and (top / "c").rename(top / "a.txt"), id="back"
-    ),
-    pytest.param(lambda top: os.link(top / "a.txt", top.parent / "outside"), id="hard-link-from-outside"),
-]
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -170,60 +103,162 @@ def test_what_may_not_be_read_makes_the_whole_unreadable(
     assert measure.unreadable == f"{name}: Permission denied"
 
 
-def test_a_file_that_vanishes_is_unreadable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+Swap = Callable[[Path], object]
+
+
+def swap_at_opening(monkeypatch: pytest.MonkeyPatch, folder: Path, swap: Swap) -> None:
+    """Let something else take the place of a.txt right before it is opened."""
     opened = os.open
 
-    def remove_first(path: bytes, *arguments: int) -> int:
-        Path(os.fsdecode(path)).unlink()
-        return opened(path, *arguments)
+    def open_after_swap(path: bytes, flags: int, *, dir_fd: int | None = None) -> int:
+        if dir_fd is not None and path == b"a.txt":
+            assert flags & os.O_NONBLOCK, "would wait for a writer for ever"
+            (folder / "a.txt").unlink(missing_ok=True)
+            swap(folder / "a.txt")
+        return opened(path, flags, dir_fd=dir_fd)
 
-    monkeypatch.setattr(manifest.os, "open", remove_first)
-    assert "No such file" in measure_folder(str(folder)).unreadable
+    monkeypatch.setattr(file_hash.os, "open", open_after_swap)
 
 
-def test_a_file_swapped_for_a_pipe_hangs_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = os.open
+@pytest.mark.parametrize("racy", [pytest.param(2 * 10**9, id="young"), pytest.param(-(10**12), id="old")])
+@pytest.mark.parametrize(
+    ("swap", "reason"),
+    [
+        pytest.param(lambda path: None, "No such file", id="nothing"),
+        pytest.param(os.mkfifo, "is no longer a file", id="pipe"),
+        pytest.param(lambda path: path.symlink_to("/etc/passwd"), "symbolic links", id="link"),
+        pytest.param(lambda path: os.mknod(path, 0o20666, os.makedev(1, 3)), "is no longer", id="device"),
+    ],
+)
+def test_what_takes_a_files_place_while_it_is_read_is_unreadable(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, swap: Swap, reason: str, racy: int
+) -> None:
+    monkeypatch.setattr(file_hash, "_RACY", racy)
+    swap_at_opening(monkeypatch, folder, swap)
+    assert reason in measure_folder(str(folder)).unreadable
 
-    def swap(path: bytes, *arguments: int) -> int:
-        assert arguments[0] & os.O_NONBLOCK, "would wait for a writer for ever"
-        Path(os.fsdecode(path)).unlink()
+
+def test_a_pipe_somebody_writes_to_hangs_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[int] = []
+
+    def swap(path: Path) -> None:
         os.mkfifo(path)
-        return opened(path, *arguments)
+        held.append(os.open(str(path), os.O_RDWR | os.O_NONBLOCK))
 
-    monkeypatch.setattr(manifest.os, "open", swap)
-    assert "is no longer a file" in measure_folder(str(folder)).unreadable
+    swap_at_opening(monkeypatch, folder, swap)
+    measure = measure_folder(str(folder))
+    assert measure.unreadable.startswith("a.txt: ")
+    for descriptor in held:
+        os.close(descriptor)
 
 
-def test_a_file_swapped_for_a_link_is_not_followed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = os.open
+def test_a_folder_that_takes_a_links_place_is_unreadable_not_empty(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = os.lstat
 
-    def swap(path: bytes, *arguments: int) -> int:
-        Path(os.fsdecode(path)).unlink()
-        Path(os.fsdecode(path)).symlink_to("/etc/passwd")
-        return opened(path, *arguments)
+    def look_after_swap(path: bytes) -> os.stat_result:
+        if path == os.fsencode(folder / "link"):
+            (folder / "link").unlink()
+            (folder / "link").mkdir()
+            (folder / "link" / "hidden").touch()
+        return look(path)
 
-    monkeypatch.setattr(manifest.os, "open", swap)
-    assert "symbolic links" in measure_folder(str(folder)).unreadable
+    monkeypatch.setattr(folder_walk.os, "lstat", look_after_swap)
+    assert measure_folder(str(folder)).unreadable == "link: is no longer what it was"
 
 
 def test_a_file_that_grows_at_every_reading_is_unreadable(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hash_content = manifest._hash_content
-
-    def grow(descriptor: int, size: int) -> str:
-        content = str(hash_content(descriptor, size))
-        with (folder / "a.txt").open("ab") as stream:
-            stream.write(b"x")
-        return content
-
-    monkeypatch.setattr(manifest, "_hash_content", grow)
+    grow_at_reading(monkeypatch, folder, times=100)
     assert "a.txt: changes while it is read" in measure_folder(str(folder)).unreadable
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grow_at_reading(monkeypatch, folder, times=2)
+    grown = measure_folder(str(folder))
+    monkeypatch.undo()
+    assert grown == measure_folder(str(folder))
+
+
+def grow_at_reading(monkeypatch: pytest.MonkeyPatch, folder: Path, *, times: int) -> None:
+    """Let a.txt, whose change is an old one, grow after each of its readings."""
+    monkeypatch.setattr(file_hash, "_RACY", -(10**12))  # as though all ctimes were old
+    read, left = os.readv, [times]
+    inode = (folder / "a.txt").stat().st_ino
+
+    def read_and_grow(descriptor: int, buffers: list[bytearray]) -> int:
+        count = read(descriptor, buffers)
+        if os.fstat(descriptor).st_ino == inode and left[0]:
+            left[0] -= 1
+            with (folder / "a.txt").open("ab") as stream:
+                stream.write(b"x")
+        return count
+
+    monkeypatch.setattr(file_hash.os, "readv", read_and_grow)
+
+
+def test_a_young_file_is_read_between_two_looks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = count_careful_readings(monkeypatch)
+    measure_folder(str(folder))
+    assert sorted(looked) == [b"a.txt", b"b.txt"]
+
+
+def test_an_old_file_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_hash, "_RACY", -(10**12))
+    looked = count_careful_readings(monkeypatch)
+    old = measure_folder(str(folder))
+    assert looked == []
+    monkeypatch.setattr(file_hash, "is_local", lambda _device: False)
+    assert measure_folder(str(folder)) == old
+    assert sorted(looked) == [b"a.txt", b"b.txt"], "elsewhere the times may be another clock's"
+
+
+def count_careful_readings(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    looked: list[bytes] = []
+    careful = file_hash._hash_between_looks
+    monkeypatch.setattr(
+        file_hash, "_hash_between_looks", lambda held, name: looked.append(name) or careful(held, name)
+    )
+    return looked
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 18) - 1, 1 << 18, (1 << 18) + 1, 1 << 20])
+def test_files_of_every_size_are_hashed_whole(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(file_hash, "_RACY", -(10**12))
+    content = os.urandom(size)
+    (folder / "a.txt").write_bytes(content)
+    assert read_tree(str(folder)).entries[b"a.txt"].content == hashlib.sha256(content).hexdigest()
+
+
+def test_lines_come_in_the_order_of_their_raw_paths(folder: Path) -> None:
+    for name in ("2024-b", "2024.c", "20240", "2024\x01", "2024 d/x"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    paths = list(read_tree(str(folder)).entries)
+    assert paths == sorted(paths)
+    assert len(paths) == 7 + 6
+
+
+def test_a_folder_deeper_than_any_path_is_unreadable_and_no_error(folder: Path) -> None:
+    held = os.open(folder, os.O_RDONLY)
+    for _level in range(20):
+        os.mkdir("x" * 250, dir_fd=held)
+        below = os.open("x" * 250, os.O_RDONLY, dir_fd=held)
+        os.close(held)
+        held = below
+    os.close(held)
+    assert "File name too long" in measure_folder(str(folder)).unreadable
 
 
 def test_what_is_skipped_is_neither_read_nor_listed(folder: Path) -> None:
     entries = read_tree(str(folder), skip=lambda path: path == b"2024").entries
-    assert set(entries) == {b"", b"a.txt", b"empty", b"link"}
+    assert set(entries) == {b"", b"a.txt", "caf\u00e9".encode(), b"empty", b"link"}
 
 
 def test_changed_paths_are_named_in_their_order(folder: Path) -> None:

@@ -5,12 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.pressluft.wordpress.plugins.module_utils import manifest, manifest_cache
+from ansible_collections.pressluft.wordpress.plugins.module_utils import (
+    file_hash,
+    file_listing,
+    manifest_cache,
+)
 from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest import measure_folder, read_tree
 from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest_cache import ManifestCache
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import Measure
 
-from tests.unit.node.test_manifest import CHANGES, folder
+from tests.unit.node.file_changes import CHANGES, folder
 
 __all__ = ["folder"]
 
@@ -26,10 +30,11 @@ class Counted:
 
     def __init__(self, folder: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.state, self.opened = folder, state, list[bytes]()
-        hash_file = manifest._hash_file
+        hash_names = file_hash._hash_names
         monkeypatch.setattr(
-            manifest, "_hash_file", lambda root, path: self.opened.append(path) or hash_file(root, path)
-        )
+            file_hash, "_hash_names", lambda held, above, names: self.opened.extend(above + name for name in names)
+            or hash_names(held, above, names),
+        )  # fmt: skip
 
     def measure(self) -> Measure:
         """Measure by the cache, and see that it says what a full reading says."""
@@ -96,7 +101,8 @@ def test_edits_within_one_tick_of_the_clock_are_told_apart(
 def test_a_memory_that_was_edited_is_not_believed(counted: Counted, kind: str) -> None:
     counted.measure()
     kept = counted.state / f"uploads.{kind}"
-    kept.write_bytes(kept.read_bytes()[:-1] + b"0")
+    content = kept.read_bytes()
+    kept.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     (counted.state / ("uploads.hashes" if kind == "summary" else "uploads.summary")).unlink()
     counted.measure()
     assert len(counted.opened) == 2
@@ -112,17 +118,19 @@ def test_the_memory_of_another_folder_is_not_believed(counted: Counted) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("place", "value"),
     [
-        pytest.param("read_boot_id", lambda: os.urandom(4).hex(), id="another-boot"),
-        pytest.param("is_local", lambda _device: False, id="not-local"),
-        pytest.param("_FORMAT", "", id="another-find"),
+        pytest.param((manifest_cache, "read_boot_id"), lambda: os.urandom(4).hex(), id="another-boot"),
+        pytest.param((manifest_cache, "is_local"), lambda _device: False, id="not-local"),
+        pytest.param((file_listing, "_FORMAT"), "", id="another-find"),
+        pytest.param((file_listing, "_FORMAT"), r"%P\0", id="a-find-that-says-less"),
+        pytest.param((file_listing, "_FORMAT"), file_listing._FORMAT[:-2], id="lines-without-an-end"),
     ],
 )
 def test_whatever_is_unclear_is_read_in_full(
-    counted: Counted, monkeypatch: pytest.MonkeyPatch, name: str, value: object
+    counted: Counted, monkeypatch: pytest.MonkeyPatch, place: tuple[object, str], value: object
 ) -> None:
-    monkeypatch.setattr(manifest_cache, name, value)
+    monkeypatch.setattr(*place, value)
     for _check in range(2):
         counted.measure()
         assert len(counted.opened) == 2

@@ -101,7 +101,7 @@ def write_baseline(state_dir: str, source_id: str, baseline: Baseline, *, produc
     before = durable_file.read_json(path) if os.path.exists(path) else None
     for measure in production.values():
         if measure.digest and measure.evidence is not None:
-            durable_file.write_json(_make_evidence_path(folder, measure.digest), measure.evidence)
+            durable_file.write_json(_make_evidence_path(folder, measure.digest), dict(measure.evidence))
     seal = make_seal(state_dir, _make_purpose(source_id), _serialise(baseline))
     durable_file.write_json(path, dict(baseline, seal=seal))
     _remove_unused(folder, [known for known in (before, baseline) if known])

@@ -1,49 +1,85 @@
-"""One function over many paths on all cores: Python's threads share one lock, forked processes share none.
+"""One function over many orders on all cores: Python's threads share one lock, forked processes share none.
 
-What runs in a child may only open, read and compute: the locks of other threads stay as they were at the fork.
+The processes are started first and fetch one order after the other from a common socket, so that neither large
+files nor a busy core make one wait for the other. What runs in a child may only open, read and compute: the locks
+of other threads stay as they were at the fork.
 """
 
 from __future__ import annotations
 
 import marshal
 import os
-from typing import Any, Callable, List, NamedTuple, Sequence
+import socket
+from itertools import chain, islice
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple
 
 _WORKERS = 2
-_WORTH_IT = 2000  # below this, starting processes costs more than it saves
+_FEW = 16  # orders below which starting processes costs more than it saves
+_MOST_BYTES = 1 << 17  # of an order; a socket's buffer holds 208 KiB (net.core.wmem_default)
+_NUMBER = 4
 
-Rows = List[Any]
+Function = Callable[[bytes], Any]
 
 
 class _Child(NamedTuple):
     process: int
     pipe: int
-    share: Sequence[bytes]
 
 
-def map_paths(function: Callable[[bytes], Any], paths: Sequence[bytes]) -> Rows:
-    """Return `function` of each path, in any order. Results must be tuples of plain values (`marshal`).
+def map_orders(function: Function, orders: Iterable[bytes]) -> List[Any]:
+    """Return `function` of each order in their sequence; an order may be made while others are carried out.
 
-    A child that dies costs time, not results: its share is done here.
+    Results must be plain values (`marshal`). A child that dies costs time, not results: its share is done here.
     """
-    if len(paths) < _WORTH_IT:
-        return [function(path) for path in paths]
-    children = [_start(function, paths[number::_WORKERS]) for number in range(_WORKERS)]
-    return [row for child in children for row in _collect(function, child)]
+    waiting = iter(orders)
+    first = list(islice(waiting, _FEW))
+    if len(first) < _FEW:
+        return [function(order) for order in first]
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    children = [_start(function, ours, theirs) for _worker in range(_WORKERS)]
+    theirs.close()
+    given = list(_give(ours, chain(first, waiting)))
+    ours.close()
+    results: Dict[int, Any] = {}
+    for child in children:
+        results.update(_collect(child))
+    return [
+        results.pop(number) if number in results else function(order) for number, order in enumerate(given)
+    ]
 
 
-def _start(function: Callable[[bytes], Any], share: Sequence[bytes]) -> _Child:
+def _give(ours: socket.socket, orders: Iterable[bytes]) -> Iterator[bytes]:
+    """Send the orders to whoever fetches them; what nobody can fetch stays for us."""
+    is_heard = True
+    for number, order in enumerate(orders):
+        if is_heard and len(order) <= _MOST_BYTES:
+            try:
+                ours.sendall(number.to_bytes(_NUMBER, "little") + order)
+            except OSError:  # all of them are gone
+                is_heard = False
+        yield order
+
+
+def _start(function: Function, ours: socket.socket, theirs: socket.socket) -> _Child:
     reader, writer = os.pipe()
     process = os.fork()
     if process:
         os.close(writer)
-        return _Child(process, reader, share)
+        return _Child(process, reader)
     status = 1
     try:
-        _write(writer, marshal.dumps([function(path) for path in share]))
+        ours.close()
+        _write(writer, marshal.dumps(list(_work(function, theirs))))
         status = 0
     finally:
         os._exit(status)  # nothing of the parent's may be flushed, closed or finished here
+
+
+def _work(function: Function, theirs: socket.socket) -> Iterator[Any]:
+    order = theirs.recv(_NUMBER + _MOST_BYTES)
+    while order:
+        yield int.from_bytes(order[:_NUMBER], "little"), function(order[_NUMBER:])
+        order = theirs.recv(_NUMBER + _MOST_BYTES)
 
 
 def _write(writer: int, content: bytes) -> None:
@@ -52,10 +88,10 @@ def _write(writer: int, content: bytes) -> None:
         view = view[os.write(writer, view) :]
 
 
-def _collect(function: Callable[[bytes], Any], child: _Child) -> Rows:
+def _collect(child: _Child) -> Dict[int, Any]:
     with os.fdopen(child.pipe, "rb") as stream:
         content = stream.read()
     _process, status = os.waitpid(child.process, 0)
     if status != 0:
-        return [function(path) for path in child.share]
-    return list(marshal.loads(content))  # noqa: S302 - from our own child, through a pipe of its own
+        return {}
+    return dict(marshal.loads(content))  # noqa: S302 - from our own child, through a pipe of its own

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Set, Tuple
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils import durable_file
 from ansible_collections.pressluft.wordpress.plugins.module_utils.file_clock import (
@@ -22,42 +22,51 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.file_clock imp
     is_local,
     read_boot_id,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.file_listing import (
+    FileListing,
+    Listed,
+    is_still,
+    open_listing_file,
+    read_changed,
+    read_device,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.folder_walk import Skip, join
 from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest import (
-    Entry,
+    LateEvidence,
+    Lines,
     Tree,
-    make_evidence,
-    measure_tree,
-    read_entries,
+    hash_paths,
+    make_tree,
+    measure_lines,
+    read_lines,
+    read_special,
     read_tree,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest_line import find_lines
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import Measure
 from ansible_collections.pressluft.wordpress.plugins.module_utils.seal import check_seal, make_seal
 
-MANIFEST_FORMAT = 1
+MANIFEST_FORMAT = 2
 SETTLED_SECONDS = 60
 """How old a ctime must be to be relied on: spec.md says 2 s; a page dirtied through a mapping is written back after
 30 s (`vm.dirty_expire_centisecs`), and until then further stores change no time."""
-_FORMAT = r"%y %m %U %G %s %D %i %T@ %C@ %P\0"
-_FIELDS = 9
 _SECOND = 1_000_000_000
-Skip = Callable[[bytes], bool]
 _HASHED = (b"f", b"l")
+_KEY = 16
+_HASH = 32
+_SEEN = 64
+
+Hashes = Dict[bytes, bytes]
+"""The SHA-256 of each file's content by the key of its line in the listing."""
 
 
-class LateEvidence(Mapping[str, Any]):
-    """The evidence of a manifest that nobody may ask for: made from the listing when somebody does."""
+class _Look(NamedTuple):
+    """A folder as it was listed: `origin` is what its memory must be of, `now` the file systems' clock before."""
 
-    def __init__(self, make: Callable[[], Mapping[str, Any]]) -> None:
-        self._make = make
-
-    def __getitem__(self, name: str) -> Any:
-        return self._make()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._make())
-
-    def __len__(self) -> int:
-        return len(self._make())
+    root: str
+    listing: FileListing
+    origin: str
+    now: int
 
 
 class ManifestCache:
@@ -71,97 +80,96 @@ class ManifestCache:
         """Measure a protected path, exactly as `manifest.measure_folder` does."""
         if not os.path.lexists(top):
             return Measure(None)
-        root = os.path.realpath(top)
         try:
-            now, listing = self._clock.read_now(), _list(root)
-            origin = _make_origin(root)
-            if listing is None or not origin:
-                return measure_tree(read_tree(top))
-            seen = hashlib.sha256(listing).hexdigest()
-            summary = self._read("summary", origin)
-            if summary and summary[0] == seen.encode():
-                digest = summary[1].decode()
-                return Measure(
-                    digest, evidence=LateEvidence(lambda: self._make_evidence(root, listing, origin))
-                )
-            tree = self._read_tree(root, listing, now, origin=origin)
+            with self._list(top) as look:
+                return self._measure(top, look)
         except OSError as error:
             return Measure(None, unreadable="%s: %s" % (top, error.strerror))
-        measure = measure_tree(tree)
-        device = os.stat(root).st_dev
-        if measure.digest and all(_is_settled(line, device, now) for line in listing.split(b"\0")[:-1]):
-            self._write("summary", origin, [seen.encode(), measure.digest.encode()])
-        return measure
 
     def read_tree(self, top: str, *, skip: Skip) -> Tree:
         """Read all entries below `top`, exactly as `manifest.read_tree` does."""
-        root = os.path.realpath(top)
-        now, listing = self._clock.read_now(), _list(root)
-        origin = _make_origin(root)
-        if listing is None or not origin:
-            return read_tree(top, skip=skip)
-        return self._read_tree(root, listing, now, origin=origin, skip=skip)
+        with self._list(top) as look:
+            if look is None:
+                return read_tree(top, skip=skip)
+            return make_tree(self._read_lines(look, skip=skip)[0])
 
-    def _make_evidence(self, root: str, listing: bytes, origin: str) -> Mapping[str, Any]:
-        return make_evidence(self._read_tree(root, listing, 0, origin=origin).entries)
+    @contextmanager
+    def _list(self, top: str) -> Iterator[Optional[_Look]]:
+        """List a folder; None where a listing proves nothing."""
+        root, now = os.path.realpath(top), self._clock.read_now()
+        folder = os.path.dirname(self._path)
+        durable_file.make_private_folder(folder)
+        with open_listing_file(folder) as stream:
+            listing = FileListing(root, stream)
+            origin = _make_origin(root)
+            yield _Look(root, listing, origin, now) if listing.is_complete and origin else None
 
-    def _read_tree(
-        self, root: str, listing: bytes, now: int, *, origin: str, skip: Optional[Skip] = None
-    ) -> Tree:
-        known = _pair(self._read("hashes", origin))
-        tree, kept, missing = Tree({}, {}), {}, {}
-        for path, line in _find_lines(listing, skip):
-            content = known.get(line)
-            if line[:1] == b"d":
-                tree.entries[path] = _make_entry(line, "")
-            elif content is None:
-                missing[path] = line
+    def _measure(self, top: str, look: Optional[_Look]) -> Measure:
+        if look is None:
+            return measure_lines(read_lines(top))
+        seen = look.listing.digest()
+        summary = self._read("summary", look.origin)
+        if summary[:_SEEN] == seen:
+            return Measure(summary[_SEEN:].decode(), evidence=LateEvidence(lambda: self._make_evidence(top)))
+        lines, is_settled = self._read_lines(look)
+        measure = measure_lines(lines)
+        if measure.digest and is_settled:
+            self._write("summary", look.origin, seen + measure.digest.encode())
+        return measure
+
+    def _make_evidence(self, top: str) -> Mapping[str, Any]:
+        """What the folder holds now: it is asked for when it differs from something, to say where."""
+        with self._list(top) as look:
+            lines = self._read_lines(look)[0] if look else read_lines(top)
+        return measure_lines(lines).evidence or {"entries": {}}
+
+    def _read_lines(self, look: _Look, *, skip: Optional[Skip] = None) -> Tuple[Lines, bool]:
+        """All lines in order, and whether each entry's ctime is old enough for the next time."""
+        known = _unpack(self._read("hashes", look.origin))
+        device, is_settled = os.stat(look.root).st_dev, True
+        lines: Dict[bytes, bytes] = {}
+        kept: Hashes = {}
+        missing: Dict[bytes, bytes] = {}
+        for listed in look.listing.find_entries(skip):
+            path, facts = listed
+            is_settled = is_settled and _is_settled(facts, device, look.now)
+            if facts[:1] == b"d":
+                lines[path] = _make_line(listed, b"")
+                continue
+            key = _make_key(listed)
+            content = known.get(key)
+            if content is None:
+                missing[path] = facts
             else:
-                kept[line] = content
-                tree.entries[path] = _make_entry(line, content.decode())
-        if missing:
-            read_entries(os.fsencode(root), missing, tree)
-            kept.update(_find_settled(root, missing, tree, now))
-        if kept != known:
-            self._write("hashes", origin, [part for pair in kept.items() for part in pair])
-        return tree
+                kept[key] = content
+                lines[path] = _make_line(listed, content.hex().encode("ascii"))
+        is_same = not missing and len(kept) == len(known)
+        del known
+        unreadable = _read_missing(os.fsencode(look.root), missing, lines)
+        _keep_settled(look, missing, lines, kept)
+        if not is_same:
+            self._write("hashes", look.origin, b"".join(key + content for key, content in kept.items()))
+        return Lines([lines[path] for path in sorted(lines)], unreadable), is_settled
 
-    def _read(self, name: str, origin: str) -> List[bytes]:
-        """The parts that were kept under a name; none where they are not there or not to be believed."""
+    def _read(self, name: str, origin: str) -> bytes:
+        """What was kept under a name; nothing where it is not there or not to be believed."""
         path = "%s.%s" % (self._path, name)
         try:
             with open(path, "rb") as stream:
-                seal, _, content = stream.read().partition(b"\n")
-            check_seal(self._state_dir, self._make_purpose(path), content, seal=seal.decode("ascii"))
+                seal, first = stream.readline()[:-1], stream.readline()[:-1]
+                content = stream.read()
+            check_seal(self._state_dir, self._make_purpose(path, first), content, seal=seal.decode("ascii"))
         except (OSError, ValueError):
-            return []
-        first, *parts = content.split(b"\0")
-        return parts if first == os.fsencode(origin) else []
+            return b""
+        return content if first == _name_origin(origin) else b""
 
-    def _write(self, name: str, origin: str, parts: List[bytes]) -> None:
-        path = "%s.%s" % (self._path, name)
-        durable_file.make_private_folder(os.path.dirname(path))
-        content = b"\0".join([os.fsencode(origin), *parts])
-        seal = make_seal(self._state_dir, self._make_purpose(path), content)
-        durable_file.write_bytes(path, seal.encode("ascii") + b"\n" + content)
+    def _write(self, name: str, origin: str, content: bytes) -> None:
+        path, first = "%s.%s" % (self._path, name), _name_origin(origin)
+        seal = make_seal(self._state_dir, self._make_purpose(path, first), content)
+        durable_file.write_bytes(path, b"%s\n%s\n%s" % (seal.encode("ascii"), first, content))
 
-    def _make_purpose(self, path: str) -> str:
-        return "manifest %s" % os.path.relpath(path, self._state_dir)
-
-
-def _list(root: str) -> Optional[bytes]:
-    """The listing of a folder; None where there is no GNU find, or it met something that it could not read."""
-    if not os.path.isdir(root):
-        return None
-    command = ["find", ".", "-printf", _FORMAT]
-    try:
-        done = subprocess.run(command, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    except OSError:
-        return None
-    # The folder itself comes first, without a path: else this is not the `find` we know.
-    first = done.stdout.partition(b"\0")[0].split(b" ", _FIELDS)
-    is_complete = not done.returncode and not done.stderr and done.stdout.endswith(b"\0")
-    return done.stdout if is_complete and first[0] == b"d" and first[_FIELDS:] == [b""] else None
+    def _make_purpose(self, path: str, origin: bytes) -> str:
+        return "manifest %s of %s" % (os.path.relpath(path, self._state_dir), origin.decode("ascii"))
 
 
 def _make_origin(root: str) -> str:
@@ -170,40 +178,60 @@ def _make_origin(root: str) -> str:
     return "%d %s %d %s" % (MANIFEST_FORMAT, read_boot_id(), device, root) if is_local(device) else ""
 
 
-def _find_lines(listing: bytes, skip: Optional[Skip]) -> Iterator[Tuple[bytes, bytes]]:
-    """Each path with its line; what is skipped is left out with all that is below it."""
-    skipped: Set[bytes] = set()
-    for line in listing.split(b"\0")[:-1]:
-        path = line.split(b" ", _FIELDS)[_FIELDS]
-        if skip is not None and path and (path.rpartition(b"/")[0] in skipped or skip(path)):
-            skipped.add(path)  # `find` names a folder before what is in it
-        else:
-            yield path, line
+def _name_origin(origin: str) -> bytes:
+    return hashlib.sha256(os.fsencode(origin)).hexdigest().encode("ascii")
 
 
-def _find_settled(root: str, read: Mapping[bytes, bytes], tree: Tree, now: int) -> Dict[bytes, bytes]:
-    """Of the lines that were read, those under which the content may be kept: old, and still the same."""
-    after = set((_list(root) or b"").split(b"\0"))
-    device = os.stat(root).st_dev
-    return {
-        line: tree.entries[path].content.encode()
-        for path, line in read.items()
-        if path in tree.entries and line[:1] in _HASHED and line in after and _is_settled(line, device, now)
-    }
+def _make_key(listed: Listed) -> bytes:
+    return hashlib.blake2b(listed.facts + listed.path, digest_size=_KEY).digest()
 
 
-def _is_settled(line: bytes, device: int, now: int) -> bool:
-    fields = line.split(b" ", _FIELDS)
-    seconds, _, fraction = fields[8].partition(b".")
-    changed = int(seconds) * _SECOND + int(fraction[:9])
-    return int(fields[5]) == device and changed + SETTLED_SECONDS * _SECOND <= now
+def _make_line(listed: Listed, content: bytes) -> bytes:
+    """The manifest's line (`manifest_line.make_line`) of what the listing says."""
+    path = listed.path
+    kind, mode, uid, gid, size = listed.facts.split(b" ", 5)[:5]
+    length = b"0" if kind == b"d" else size
+    return b"%d:%s %s %s %s %s %s %s\n" % (len(path), path, kind, mode, uid, gid, length, content)
 
 
-def _make_entry(line: bytes, content: str) -> Entry:
-    kind, mode, uid, gid, size = line.split(b" ", 5)[:5]
-    length = 0 if kind == b"d" else int(size)
-    return Entry(kind.decode(), int(mode, 8), int(uid), int(gid), length, content)
+def _read_missing(root: bytes, missing: Mapping[bytes, bytes], lines: Dict[bytes, bytes]) -> Dict[bytes, str]:
+    """Add the manifest's lines of what is missing; return what could not be read, and why."""
+    read = hash_paths(root, [path for path, facts in missing.items() if facts[:1] == b"f"])
+    while read.parts:  # each part is let go as soon as it is taken apart
+        lines.update(find_lines(read.parts.pop()))
+    unreadable = read.unreadable
+    for path, facts in missing.items():
+        if facts[:1] != b"f":
+            try:
+                lines[path] = read_special(root, path)
+            except OSError as error:
+                unreadable[path] = error.strerror or str(error)
+    return unreadable
 
 
-def _pair(parts: List[bytes]) -> Dict[bytes, bytes]:
-    return dict(zip(parts[::2], parts[1::2]))
+def _keep_settled(
+    look: _Look, missing: Dict[bytes, bytes], lines: Mapping[bytes, bytes], kept: Hashes
+) -> None:
+    """Of what was read, keep the content under its line in the listing if that is old, and still the same."""
+    root, device = os.fsencode(look.root), os.stat(look.root).st_dev
+    while missing:
+        path, facts = missing.popitem()
+        if path not in lines or facts[:1] not in _HASHED or not _is_settled(facts, device, look.now):
+            continue
+        try:
+            status = os.lstat(join(root, path))
+        except OSError:
+            continue
+        if is_still(facts, status):
+            content = lines[path].rpartition(b" ")[2][:-1]
+            kept[_make_key(Listed(path, facts))] = bytes.fromhex(content.decode("ascii"))
+
+
+def _is_settled(facts: bytes, device: int, now: int) -> bool:
+    is_old = read_changed(facts) + SETTLED_SECONDS * _SECOND <= now
+    return is_old and read_device(facts) == device
+
+
+def _unpack(content: bytes) -> Hashes:
+    places = range(0, len(content), _KEY + _HASH)
+    return {content[at : at + _KEY]: content[at + _KEY : at + _KEY + _HASH] for at in places}

@@ -158,7 +158,10 @@ def _prepare(work):
         copy_paths(work, copied)
         work.on_step("files copied")
         baseline = _make_baseline(work, copied)
-        measures = {key: [measure.digest, measure.evidence] for key, measure in copied.production.items()}
+        measures = {
+            key: [measure.digest, measure.evidence and dict(measure.evidence)]
+            for key, measure in copied.production.items()
+        }
         durable_file.write_json(journal.make_path(NEXT_FILE), {"baseline": baseline, "production": measures})
         work.on_step("baseline prepared")
         if not work.is_full:

@@ -38,8 +38,9 @@ def check_seal(state_dir: str, purpose: str, content: bytes, *, seal: str) -> No
 
 
 def _make_mac(key: bytes, purpose: str, content: bytes) -> str:
-    message = b"%d:%s%s" % (len(purpose.encode()), purpose.encode(), content)
-    return hmac.new(key, message, hashlib.sha256).hexdigest()
+    mac = hmac.new(key, b"%d:%s" % (len(purpose.encode()), purpose.encode()), hashlib.sha256)
+    mac.update(content)  # not joined: a manifest's memory is tens of megabytes
+    return mac.hexdigest()
 
 
 def _read_key(state_dir: str) -> Optional[bytes]:
