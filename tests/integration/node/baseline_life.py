@@ -35,7 +35,7 @@ Values = dict[str, int | None]
 PROTECTED = ("posts", "wc_orders", "wp-content/uploads")
 DEPENDENT, INDEPENDENT = "users", "actionscheduler_jobs"
 """Preserved tables: one that a protected refresh pulls with what it refers to, and one that it leaves alone."""
-MERGEABLE = ("slides", "blogname", "plugins/shop")
+MERGEABLE = ("slides", "tagline", "plugins/shop")
 CODE = "plugins/shop"
 NAMES = (*PROTECTED, DEPENDENT, INDEPENDENT, *MERGEABLE)
 ALWAYS_THERE = frozenset({"posts", "users", "wp-content/uploads"})
@@ -74,7 +74,7 @@ class Life:
                 f"DELETE FROM {letter}.{name}",
                 f"INSERT INTO {letter}.{name} (ID, {COLUMN[name]}) VALUES (1, '{value}')",
             )
-        elif name == "blogname":
+        elif name == "tagline":
             self.promotion.pair.sql(f"DELETE FROM {letter}.options WHERE option_name = '{name}'")
             if value is not None:
                 self.promotion.pair.sql(
@@ -156,7 +156,7 @@ class Life:
             if (environment.table(name),) not in self.promotion.admin.fetchall():
                 return None
             self.promotion.pair.sql(f"SELECT {COLUMN[name]} FROM {letter}.{name}")
-        elif name == "blogname":
+        elif name == "tagline":
             self.promotion.pair.sql(f"SELECT option_value FROM {letter}.options WHERE option_name = '{name}'")
         else:
             below = "wp-content/plugins/shop/shop.php" if name == CODE else f"{name}/2024/a.png"

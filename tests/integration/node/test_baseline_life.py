@@ -19,8 +19,8 @@ from reconciler.stack.mariadb import Login, MariaDB
 from schemas.observation import Observation
 from tests.integration.node.baseline_life import PRODUCTION, SOURCE, Walk, make_walk
 
-NAMED = ("posts", "users", "slides", "blogname", "plugins/shop", "wp-content/uploads")
-EDITED = ("slides", "blogname", "plugins/shop")
+NAMED = ("posts", "users", "slides", "tagline", "plugins/shop", "wp-content/uploads")
+EDITED = ("slides", "tagline", "plugins/shop")
 Step = Callable[[Walk], None]
 
 ALL_CLEAN = "clean clean unchanged unchanged unchanged clean"
