@@ -7,12 +7,13 @@ write is a commit that is durable when the call returns.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from uuid import UUID
 
+from reconciler.core.hold import Hold, list_freezes, list_stops
 from reconciler.core.party import Parties, find_parties
 from reconciler.core.world import IntentFile, SiteView
 from reconciler.errors import PressluftError
@@ -262,6 +263,19 @@ class Service:
             if not isinstance(parties, Parties):
                 raise Refused(parties.message)
             return find_unmet(index, parties, promotion, now=self.clock.now())
+
+    def list_holds(self) -> Mapping[str, tuple[Hold, ...]]:
+        """List what holds promotions up by policy now; the fleet's own under an empty name, the others by site."""
+        now = self.clock.now()
+        with self.reading() as index:
+            fleet, sites = index.documents.fleet, index.documents.sites
+        everywhere = (*list_stops(fleet, None), *list_freezes(fleet, None, now=now))
+        found = {
+            name: (*list_stops(fleet, view.document), *list_freezes(fleet, view.document, now=now))
+            for name, view in sorted(sites.items())
+        }
+        own = {name: tuple(hold for hold in holds if hold not in everywhere) for name, holds in found.items()}
+        return {name: holds for name, holds in {"": everywhere, **own}.items() if holds}
 
     def find_intent(self, name: str) -> IntentFile:
         """Find a committed intent by its path, `SITE/NAME`, or its name where only one site has it.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -15,7 +16,9 @@ from reconciler.cli.common import (
     out,
     print_json,
     print_table,
+    to_plain,
 )
+from reconciler.core.hold import Hold
 from reconciler.service import EnvironmentEntry
 from schemas.model import format_timestamp
 
@@ -34,14 +37,16 @@ def status(
     Example: pressluft status acme/staging
     """
     site, _, environment = target.partition("/")
+    service = open_service(repo, config)
     entries = [
         entry
-        for entry in open_service(repo, config).list_environments()
+        for entry in service.list_environments()
         if (not site or entry.site.name == site)
         and (not environment or entry.environment.metadata.name == environment)
     ]
+    holds = service.list_holds()
     if as_json:
-        print_json([entry.record or entry.environment for entry in entries])
+        print_json([make_answer(entry, holds) for entry in entries])
         return
     print_table(
         ("ENVIRONMENT", "TYPE", "STATUS", "DRIFT", "CHECKED", "RELEASE", "URL"),
@@ -49,6 +54,32 @@ def status(
     )
     if not entries:
         out.print("nothing there", markup=False)
+    for name in ("", *sorted({entry.site.name for entry in entries})):
+        for hold in holds.get(name, ()):
+            out.print(describe(hold, where=name or "all sites"), markup=False)
+
+
+def make_answer(entry: EnvironmentEntry, holds: Mapping[str, tuple[Hold, ...]]) -> dict[str, Any]:
+    """Make the answer for programs: the record, else what people wrote, and what holds promotions up."""
+    found = [
+        {
+            "place": hold.place,
+            "reason": hold.reason,
+            "ends_at": format_timestamp(hold.ends_at) if hold.ends_at else None,
+        }
+        for name in ("", entry.site.name)
+        for hold in holds.get(name, ())
+    ]
+    known: dict[str, Any] = to_plain(entry.record or entry.environment)
+    return {**known, "promotions_held": found}
+
+
+def describe(hold: Hold, *, where: str) -> str:
+    """Say what holds promotions up, and until when."""
+    why = f" ({hold.reason})" if hold.reason else ""
+    if hold.ends_at is None:
+        return f"{where}: promotions are switched off in {hold.place}{why}, until somebody switches them on"
+    return f"{where}: a freeze window of {hold.place} is open until {hold.ends_at:%Y-%m-%d %H:%M} UTC{why}"
 
 
 def make_row(entry: EnvironmentEntry) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from reconciler.core.drift import decide_drift, decide_verdict
 from reconciler.core.freeze import find_freeze
+from reconciler.core.hold import list_stops
 from reconciler.core.merge import Merged, find_conflicts
 from reconciler.core.party import Parties
 from reconciler.core.world import World
@@ -31,15 +32,15 @@ NAMED = 10  # how many names a reason lists before it only counts
 
 def find_stop(fleet: Fleet, site: Site) -> Blocked | None:
     """The emergency stop, of the fleet or of the site."""
-    for place, promotions in (("pressluft.yaml", fleet.spec.promotions), ("site.yaml", site.spec.promotions)):
-        if not promotions.enabled:
-            why = f" ({promotions.reason})" if promotions.reason else ""
-            return Blocked(
-                code=ErrorCode.PROMOTIONS_DISABLED,
-                detail=f"promotions are switched off in {place}{why}",
-                remedy=f"set spec.promotions.enabled to true in {place} when it is safe again",
-            )
-    return None
+    stop = next(list_stops(fleet, site), None)
+    if stop is None:
+        return None
+    why = f" ({stop.reason})" if stop.reason else ""
+    return Blocked(
+        code=ErrorCode.PROMOTIONS_DISABLED,
+        detail=f"promotions are switched off in {stop.place}{why}",
+        remedy=f"set spec.promotions.enabled to true in {stop.place} when it is safe again",
+    )
 
 
 def find_frozen(fleet: Fleet, site: Site, *, now: datetime) -> Blocked | None:
