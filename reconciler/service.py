@@ -202,9 +202,14 @@ class Service:
         """Find a job by id. Raises `NotFound`."""
         with self.reading() as index:
             job = index.read_job(job_id)
-        if job is None:
-            raise NotFound(f"there is no job {job_id}")
-        return job
+            has_ended = index.shelf.has_ended(job_id)
+        if job is not None:
+            return job
+        raise NotFound(
+            f"job {job_id} has ended and is archived: its record is in the fleet repo's history only"
+            if has_ended
+            else f"there is no job {job_id}"
+        )
 
     def list_backups(self, environment_id: UUID) -> Sequence[BackupRecord]:
         """List an environment's backups, newest first. Raises `NotFound`."""

@@ -94,6 +94,10 @@ class Shelf:
         node = self._sites.get(site)
         return job_id in self.leaves[Kind.JOBS] or (node is not None and str(job_id) in node.ended_ids)
 
+    def has_ended(self, job_id: UUID) -> bool:
+        """Whether any site's list of ended jobs names it; its record may be archived."""
+        return any(str(job_id) in node.ended_ids for node in self._sites.values())
+
     def _forget_site(self, name: str) -> None:
         node = self._sites.pop(name)
         for path in list(node.folders):

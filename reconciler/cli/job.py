@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
@@ -84,6 +86,8 @@ def job(
 
 def find_job(service: Service, prefix: str) -> JobRecord:
     """Find the one job whose id begins like this."""
+    with suppress(ValueError):
+        return service.find_job(UUID(prefix))
     found = [item for item in service.list_jobs() if str(item.id).startswith(prefix.lower())]
     if len(found) == 1:
         return found[0]

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from reconciler.cli import (
+    archive,
     check,
     demo,
     doctor,
@@ -66,6 +67,7 @@ app.command("backup")(request.backup)
 app.command("refresh")(request.refresh)
 app.command("rollback")(request.rollback)
 app.command("cancel")(request.cancel)
+app.command("archive")(archive.archive)
 app.command("doctor")(doctor.doctor)
 app.command("schema")(schema.schema)
 app.command("demo")(demo.demo)
