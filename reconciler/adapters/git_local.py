@@ -20,6 +20,7 @@ from reconciler.adapters.git_ref import (
     settle_refused_push,
 )
 from reconciler.adapters.git_state import StateFolder
+from reconciler.adapters.git_upkeep import maintain
 from reconciler.errors import RepoUnusable, TipMoved, Transient
 from reconciler.ports import Tip
 
@@ -67,6 +68,11 @@ class LocalOrigin:
             self._push(ref, expected=expected, new=new)
         else:
             self._swap(ref, expected=expected, new=new)
+
+    def maintain(self) -> None:
+        """Keep a bare repository small whose owner wants us to: `git config pressluft.maintenance true`."""
+        if self.repo.is_bare and _read_setting(self.repo, "pressluft.maintenance").lower() == "true":
+            maintain(self.git)
 
     def rehearse(self, ref: str) -> None:
         """Find out whether we may write the branch."""

@@ -20,6 +20,7 @@ from reconciler.adapters.git_ref import (
     settle_refused_push,
 )
 from reconciler.adapters.git_state import StateFolder
+from reconciler.adapters.git_upkeep import maintain
 from reconciler.adapters.process import Finished
 from reconciler.errors import RepoUnusable, Transient
 from reconciler.ports import Tip
@@ -92,6 +93,10 @@ class MirrorOrigin:
                 settle_refused_push(self.repo, done, tip=tip, expected=expected, new=new)
                 return
             self.repo.references.create(ref, new, force=True)
+
+    def maintain(self) -> None:
+        """Keep the mirror small: it is ours alone."""
+        maintain(self.git)
 
     def rehearse(self, ref: str) -> None:
         """Let git begin a push and stop short of it: the server has let us in for writing by then."""

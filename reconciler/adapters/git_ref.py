@@ -56,6 +56,9 @@ class Origin(Protocol):
     def move(self, ref: str, *, expected: str | None, new: str) -> None:
         """Move a branch from `expected` to the commit `new`. Raises `TipMoved`, `Transient`, `RepoUnusable`."""
 
+    def maintain(self) -> None:
+        """Keep the object store small, where that is for us to do. Safe to call from any thread."""
+
     def rehearse(self, ref: str) -> None:
         """Find out whether we may write a branch, and write nothing; hooks are not asked. Raises like `move`."""
 

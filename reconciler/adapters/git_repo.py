@@ -206,7 +206,13 @@ class GitFleetRepo:
 
     def make_watcher(self, wake: Callable[[], None], *, interval: float = 5.0) -> Watcher:
         """Return a watcher of this repository; `wake` is called from its threads, at least once per change."""
-        return Watcher(wake, folder=self._watched_folder, read_tips=self._read_tips, interval=interval)
+        return Watcher(
+            wake,
+            folder=self._watched_folder,
+            read_tips=self._read_tips,
+            interval=interval,
+            maintain=self._origin.maintain,
+        )
 
     def _read_tips(self) -> Mapping[str, str]:
         refs = self._origin.refs()

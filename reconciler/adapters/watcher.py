@@ -11,12 +11,16 @@ from typing import Self
 import structlog
 from watchfiles import Change, watch
 
+from reconciler.adapters.git_upkeep import EVERY_SECONDS
 from reconciler.errors import PressluftError
 
 _STEP = 10
 """Milliseconds between looks at the kernel's queue: half of it is the mean delay, at 100 wake-ups a second."""
 _DEBOUNCE = 40
 """Milliseconds after which a stream of changes is reported although it goes on."""
+UPKEEP = "git-upkeep"
+UPKEEP_SECONDS = 1.0
+"""How long the end of upkeep is waited for when the watcher stops."""
 _TOP_FILES = frozenset({"HEAD", "packed-refs"})
 
 _log = structlog.get_logger(__name__)
@@ -32,12 +36,17 @@ class Watcher:
         folder: Path | None,
         read_tips: Callable[[], object],
         interval: float,
+        maintain: Callable[[], None] | None = None,
     ) -> None:
-        """`folder` is a local git dir. `read_tips` is called in a thread every `interval` seconds, with jitter."""
+        """`folder` is a local git dir. `read_tips` is called in a thread every `interval` seconds, with jitter.
+
+        `maintain` is called in a thread of its own every `EVERY_SECONDS`.
+        """
         self._wake = wake
         self._folder = folder
         self._read_tips = read_tips
         self._interval = interval
+        self._maintain = maintain
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -51,16 +60,22 @@ class Watcher:
     def start(self) -> None:
         """Begin; the first comparison of tips is made, and wakes, at once."""
         self._start_thread("git-timer", self._compare_tips)
+        if self._maintain is not None:
+            maintain = self._maintain
+            self._start_thread(UPKEEP, lambda: self._keep_up(maintain))
         if self._folder is not None:
             folder = self._folder
             self._start_thread("git-refs", lambda: self._watch(folder / "refs", recursive=True))
             self._start_thread("git-top", lambda: self._watch(folder, recursive=False))
 
     def stop(self) -> None:
-        """End all threads and wait for them; a comparison under way is waited for."""
+        """End all threads and wait for them; a comparison under way is waited for, upkeep is not.
+
+        What git packs and prunes at that moment it finishes by itself: it can be killed at any point.
+        """
         self._stopped.set()
         for thread in self._threads:
-            thread.join()
+            thread.join(UPKEEP_SECONDS if thread.name == UPKEEP else None)
         self._threads.clear()
 
     def _start_thread(self, name: str, run: Callable[[], None]) -> None:
@@ -81,6 +96,10 @@ class Watcher:
                     self._wake()
                 last = tips
             self._stopped.wait(self._interval * random.uniform(0.8, 1.2))  # noqa: S311 - spreads daemons
+
+    def _keep_up(self, maintain: Callable[[], None]) -> None:
+        while not self._stopped.wait(EVERY_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311 - spreads daemons
+            maintain()
 
     def _watch(self, path: Path, *, recursive: bool) -> None:
         try:
