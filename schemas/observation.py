@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from schemas.model import Model, Timestamp
+from schemas.model import Digest, Id, Model, Timestamp
 from schemas.state import FindingState, Proof, ResourceClass, ResourceKind
 
 SAMPLES = 20  # spec.md §3: up to 20 samples, never content
@@ -64,6 +64,8 @@ class Observation(Reported):
     id: str
     taken_at: Timestamp
     baseline: BaselineReference | None = None
+    baseline_refused: str = ""
+    """Why the baseline on the node was not compared with; empty where it was, or where there is none."""
     source_fingerprint: str
     pending_upgrade: str | None = None
     schema_differences: tuple[SchemaDifference, ...] = ()
@@ -84,6 +86,25 @@ class NodeReport(Reported):
     """Whether the asking job ended here."""
     result: dict[str, object] | None = None
     """How the asking job ended here."""
+
+
+class RefreshMade(Reported):
+    """What a refresh left behind."""
+
+    baseline_id: Digest
+
+
+class AdvancedBaseline(Reported):
+    """Which baseline a cut-over advanced; no id where there was none to advance."""
+
+    source_id: Id
+    id: Digest | None = None
+
+
+class CutOverMade(Reported):
+    """What a cut-over left behind; no baseline where it was taken back."""
+
+    baseline: AdvancedBaseline | None = None
 
 
 class BackupWord(Reported):

@@ -156,6 +156,8 @@ class EnvironmentRecord(Record):
     """When."""
     last_drift_check_id: Id | None = None
     """In which record."""
+    baseline_id: Digest | None = None
+    """The baseline that the last job which advanced it left on the node; any other one there is refused."""
     current_release_id: Id | None = None
     """The release that is served."""
     previous_release_id: Id | None = None
@@ -301,6 +303,10 @@ class DriftCheckRecord(Record):
     """The production that was compared with it."""
     promotion_preset: Preset
     """The source's preset."""
+    baseline_id: Digest | None = None
+    """The baseline that was compared with; absent where there was none, or none to be believed."""
+    reason: Message = ""
+    """Why nothing is known, where the node refused the baseline it has."""
     protection_digest: Digest
     """`Protection.digest()` of what was compared; another protection needs another check."""
     source_fingerprint: Digest | None = None

@@ -22,6 +22,7 @@ SPACE = UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
 SITE_ID, NODE_ID = uuid5(SPACE, "acme"), uuid5(SPACE, "web-1")
 PRODUCTION_ID, STAGING_ID = uuid5(SPACE, "production"), uuid5(SPACE, "staging")
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+BASELINE = "0" * 64
 CLEAN, CHANGED = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 
 
@@ -118,7 +119,7 @@ class Node:
         return {
             "id": "observation-1",
             "taken_at": self.stamp(self.clock.now()),
-            "baseline": {"id": "base", "taken_at": self.stamp(START)} if self.baseline else None,
+            "baseline": {"id": BASELINE, "taken_at": self.stamp(START)} if self.baseline else None,
             "source_fingerprint": "sha256:" + "c" * 64,
             "resources": copy.deepcopy(self.resources),
         }

@@ -74,7 +74,7 @@ def decide_cancelling(
     if isinstance(decision, End) and not is_given_back(decision, view):
         return decision
     event = Cancelled(view.now, summary=describe_cancel(intent))
-    return keep_gains(wind_up(view, flow, End(event, environments=release(view))), flow)
+    return keep_gains(wind_up(view, flow, End(event, environments=release(view))), view, flow)
 
 
 def went_live_before(view: JobView) -> bool:

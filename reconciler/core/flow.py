@@ -215,6 +215,12 @@ def read_report(outcome: RunOutcome) -> NodeReport | None:
         return None
 
 
+def is_untouched(outcome: RunOutcome) -> bool:
+    """Whether the node itself says that the failed step changed nothing live."""
+    report = read_report(outcome)
+    return report is not None and report.cut is None and report.status == EnvironmentStatus.ACTIVE
+
+
 AnswerT = TypeVar("AnswerT", bound=Reported)
 
 

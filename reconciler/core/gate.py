@@ -169,16 +169,19 @@ def find_drift(observation: Observation, *, copy: str) -> Blocked | None:
     if status is DriftStatus.CLEAN:
         return None
     if observation.baseline is None:
-        detail = f"{copy} has no baseline: it was never refreshed from production"
-    else:
-        names = [
-            resource.name
-            for resource in observation.resources
-            if resource.protection is ResourceClass.PROTECTED
-            and decide_verdict(resource, has_baseline=True) is not Verdict.CLEAN
-            and decide_verdict(resource, has_baseline=True) is not Verdict.ABSENT
-        ]
-        detail = f"production changed since {copy} was last refreshed: {list_names(names)}"
+        detail = observation.baseline_refused or "it was never refreshed from production"
+        remedy = (
+            f"refresh it in full: `pressluft refresh SITE/{copy} --scope full`; that takes a new baseline"
+        )
+        detail = f"{copy} has no baseline to compare with: {detail}"
+        return Blocked(code=ErrorCode.DRIFT_GATE_UNMET, detail=detail, remedy=remedy)
+    names = [
+        resource.name
+        for resource in observation.resources
+        if resource.protection is ResourceClass.PROTECTED
+        and decide_verdict(resource, has_baseline=True) not in {Verdict.CLEAN, Verdict.ABSENT}
+    ]
+    detail = f"production changed since {copy} was last refreshed: {list_names(names)}"
     return Blocked(code=ErrorCode.DRIFT_GATE_UNMET, detail=detail, remedy=make_refresh_remedy(copy))
 
 

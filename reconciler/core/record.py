@@ -58,6 +58,8 @@ def make_drift_record(job: JobRecord, parties: Parties, observation: Observation
         source_environment_id=source.metadata.id,
         target_environment_id=production.metadata.id,
         promotion_preset=source.spec.promotion_preset,
+        baseline_id=observation.baseline.id if observation.baseline else None,
+        reason=observation.baseline_refused,
         protection_digest=find_protection(parties).digest(),
         source_fingerprint=bare_digest(observation.source_fingerprint),
         checked_at=observation.taken_at,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from reconciler.core.baseline import find_bound
 from reconciler.core.flow import JobView, StartStep
 from reconciler.core.record import find_protection
 from reconciler.ports import Json, NodeAddress, RunSpec
@@ -55,6 +56,8 @@ def make_variables(view: JobView, order: StartStep, *, folders: NodeFolders) -> 
         "pressluft_environment": next(env for env in view.parties.environments if env.metadata.name == named),
     }
     step = re.sub(r"-[0-9]+$", "", order.step)  # check-1, check-2: the same step of the playbook
+    bound = find_bound(view)
+    request["baselines"] = {str(env_id): name for env_id, name in sorted(bound.items()) if name}
     protection = find_protection(view.parties).model_dump(mode="json")
     return {
         "pressluft_job": {

@@ -13,6 +13,7 @@ from typing import Final, cast
 
 from pydantic import JsonValue, ValidationError
 
+from reconciler.core.baseline import find_baseline_changes
 from reconciler.core.environment import EnvironmentEvent
 from reconciler.core.flow import (
     Decision,
@@ -25,6 +26,7 @@ from reconciler.core.flow import (
     Step,
     defer,
     fail,
+    is_untouched,
     no_end,
     read_answer,
     read_report,
@@ -37,7 +39,7 @@ from reconciler.core.party import Misfit, Parties, Unsettled
 from reconciler.ports import Json, RunOutcome, RunState
 from schemas.document import DocumentInvalid
 from schemas.observation import NodeReport, Reported
-from schemas.state import EnvironmentStatus, ErrorCode
+from schemas.state import ErrorCode
 from schemas.status import Blocked
 
 RETRY_WAITS: Final = (timedelta(minutes=1), timedelta(minutes=5))  # spec.md §5
@@ -68,7 +70,7 @@ class JobWord(Reported):
 def decide_running(view: JobView, flow: Flow) -> Decision:
     """Decide how a running job goes on; an answer that is not understood is an end too."""
     try:
-        return keep_gains(walk(view, flow), flow)
+        return keep_gains(walk(view, flow), view, flow)
     except (NodeAnswerInvalid, ValidationError, DocumentInvalid) as error:
         # The latter two: the answer is well-formed but makes a record that could never be read back.
         end = fail(view, ErrorCode.ANSIBLE_UNEXPECTED_ERROR, f"the node's answer makes no sense: {error}")
@@ -77,13 +79,14 @@ def decide_running(view: JobView, flow: Flow) -> Decision:
         return wind_up(view, flow, end)
 
 
-def keep_gains(decision: Decision, flow: Flow) -> Decision:
-    """Record with any end what the job has gained so far."""
+def keep_gains(decision: Decision, view: JobView, flow: Flow) -> Decision:
+    """Record with any end what the job has gained so far, and which baselines its steps left."""
     if not isinstance(decision, End):
         return decision
     known = {record.id for record in decision.records}
     gained = tuple(record for record in flow.gain() if record.id not in known)
-    return replace(decision, records=(*decision.records, *gained))
+    changes = (*decision.environments, *find_baseline_changes(view))
+    return replace(decision, records=(*decision.records, *gained), environments=changes)
 
 
 def walk(view: JobView, flow: Flow) -> Decision:
@@ -198,12 +201,6 @@ def is_silent(outcome: RunOutcome, step: Step) -> bool:
     if not step.changes_live or is_untouched(outcome):
         return False
     return outcome.state is RunState.CANCELLED or find_code(outcome) in TRANSPORT_CODES
-
-
-def is_untouched(outcome: RunOutcome) -> bool:
-    """Whether the node itself says that the failed step changed nothing live."""
-    report = read_report(outcome)
-    return report is not None and report.cut is None and report.status == EnvironmentStatus.ACTIVE
 
 
 def find_code(outcome: RunOutcome) -> ErrorCode:

@@ -12,7 +12,10 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.environment im
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.rollback import roll_back
 
+from reconciler.core.merge import decide_merge
 from reconciler.stack.mariadb import Login, MariaDB
+from schemas.observation import Observation
+from schemas.state import MergeOutcome
 from tests.integration.node.observed_pair import find_differing
 from tests.integration.node.plain_site import THEME, Promotion, change_staging, make_promotion
 
@@ -60,6 +63,28 @@ def test_options_that_production_kept_stay_as_they_are_now(promotion: Promotion)
     promotion.pair.sql("UPDATE P.options SET option_value = 'since' WHERE option_name = 'home'")
     run_rollback(promotion)
     assert (promotion.option("home"), promotion.option("blogname")) == ("since", "Shop")
+
+
+@pytest.mark.parametrize("name", ["baseline-before.json", "baseline-next.json"])
+def test_a_kept_baseline_that_was_edited_is_not_gone_back_to(promotion: Promotion, name: str) -> None:
+    promote(promotion)
+    path = promotion.job_folder / name
+    path.write_bytes(path.read_bytes().replace(b"sha256:", b"sha256:0", 1))
+    run_rollback(promotion)
+    merged = decide_merge(Observation.model_validate(promotion.pair.observe()))
+    outcomes = {item.resource.name: item.outcome for item in merged}
+    edited = {"baseline-before.json": MergeOutcome.CONFLICT, "baseline-next.json": MergeOutcome.KEPT}
+    assert outcomes["slides"] is edited[name]  # never promoted over what production has by a forged memory
+
+
+def test_a_rollback_advances_no_baseline_but_the_one_that_git_knows(promotion: Promotion) -> None:
+    promote(promotion)
+    path = Path(promotion.state_dir, promotion.pair.staging.id, "baseline.json")
+    before = path.read_bytes()
+    done = run_rollback(promotion, baselines={promotion.pair.staging.id: "f" * 64})
+    assert done["health"]["healthy"] is True
+    assert done["cut_over"]["baseline"] == {"source_id": promotion.pair.staging.id, "id": None}
+    assert path.read_bytes() == before
 
 
 WRITES = [

@@ -5,7 +5,8 @@
 missing one costs samples, never a verdict.
 
 The file carries the seal of this node (`seal`), bound to the source: a baseline that was edited, that another node
-wrote or that belongs to another source is refused, and no record in git is ever read as one.
+wrote or that belongs to another source is refused, and no record in git is ever read as one. An older one that was
+put back whole has a true seal; it is told by its id, which the controller knows from the last job that advanced it.
 """
 
 from __future__ import annotations
@@ -48,6 +49,28 @@ def read_baseline(state_dir: str, source_id: str) -> Optional[Baseline]:
     except (ValueError, OSError) as error:
         raise _make_broken(path, str(error)) from error
     return baseline
+
+
+def find_expected(request: Mapping[str, Any], source_id: str) -> str:
+    """Return the id that a source's baseline must have by the controller's word; empty where it knows of none."""
+    return str((request.get("baselines") or {}).get(source_id) or "")
+
+
+def find_misfit(baseline: Optional[Baseline], *, production_id: str, expected: str) -> str:
+    """Return why a baseline must not be compared with; empty if it may, and where there is none to be had.
+
+    A wrong `expected` can only refuse a baseline, never make one fit.
+    """
+    if baseline is None:
+        return "the baseline of the last refresh is gone from the node" if expected else ""
+    if baseline["production_id"] != production_id:
+        return "the baseline on the node is of another production"
+    if expected and baseline["id"] != expected:
+        return (
+            "the baseline on the node, of %s, is not the one that the last refresh, promotion or rollback left:"
+            " an older one was put back, or git was" % baseline["taken_at"]
+        )
+    return ""
 
 
 def make_baseline(
@@ -98,7 +121,7 @@ def write_baseline(state_dir: str, source_id: str, baseline: Baseline, *, produc
     path = _make_path(state_dir, source_id)
     folder = os.path.join(os.path.dirname(path), "evidence")
     durable_file.make_private_folder(folder)
-    before = durable_file.read_json(path) if os.path.exists(path) else None
+    before = _read_replaced(path)
     for measure in production.values():
         if measure.digest and measure.evidence is not None:
             durable_file.write_json(_make_evidence_path(folder, measure.digest), dict(measure.evidence))
@@ -115,6 +138,15 @@ def read_evidence(state_dir: str, source_id: str, digest: str) -> Optional[Dict[
     except ValueError:
         return None
     return dict(evidence) if evidence is not None else None
+
+
+def _read_replaced(path: str) -> Optional[Baseline]:
+    """What is replaced is only asked which evidence it uses: a broken one must not stand in a new one's way."""
+    try:
+        found = durable_file.read_json(path)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("resources"), dict) else None
 
 
 def _get_digest(name: str, measure: Measure) -> Optional[str]:

@@ -57,7 +57,8 @@ class Cut:
     the rows that do not stay as production has them. `expected` are production's digests by resource key
     (`table:x`) that must still hold right before the RENAME; `installed` those of what comes. `unchecked` are
     keys that may differ from `expected` all the same. `kept_job` is the earlier cut-over that ends with this one:
-    replaced by a promotion, undone by a rollback. What is replaced is kept `keep_old` seconds.
+    replaced by a promotion, undone by a rollback. What is replaced is kept `keep_old` seconds. `baseline_id` is what
+    the source's baseline must be to be advanced, empty where the controller knows of none.
     """
 
     kind: str
@@ -75,6 +76,7 @@ class Cut:
     protection: Mapping[str, Tuple[str, ...]]
     kept_job: str
     keep_old: int
+    baseline_id: str = ""
 
     @property
     def options(self):

@@ -30,8 +30,13 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.environment_lo
 from ansible_collections.pressluft.wordpress.plugins.module_utils.journal import REVERSED
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import Measure
+from ansible_collections.pressluft.wordpress.plugins.module_utils.sealed_file import (
+    read_sealed,
+    write_sealed,
+)
 
 CUT_FILE, MEASURED_FILE, NEXT_FILE = "cut.json", "measured.json", "baseline-next.json"
+BEFORE_FILE = "baseline-before.json"
 _SOURCE_LOCK_SECONDS = 60.0
 
 
@@ -44,14 +49,15 @@ def end_healthy(bench, cut):
         late = {key: measure.digest for key, measure in measures.items()}
         saved = save_writes(bench, cut, outgoing, since=cut.installed if cut.kind == ROLLBACK else late)
         journal.record_cut(late_writes=written, saved=saved)
-    advance_memory(bench, cut)
+    baseline_id = advance_memory(bench, cut)
     bench.on_step("baseline advanced")
     _record_release(bench, cut)
     bench.on_step("release recorded")
     _drop_what_is_replaced(bench, cut)
     bench.on_step("replaced dropped")
     noted = journal.cut
-    journal.record_end({"cut_over": _make_report(noted), "health": noted["health"]})
+    report = dict(_make_report(noted), baseline={"source_id": cut.source_id, "id": baseline_id})
+    journal.record_end({"cut_over": report, "health": noted["health"]})
     bench.on_step("end recorded")
     bench.state.finish_job()
 
@@ -120,17 +126,23 @@ def make_unhealthy(cut, health, health_after):
 
 
 def advance_memory(bench, cut):
-    """Set the source's baseline of what was promoted to what was installed (of a rollback: as it was before)."""
+    """Set the source's baseline of what was promoted to what was installed (of a rollback: as it was before).
+
+    Returns the id it then has, None where there is none that could be advanced: one that is not `cut.baseline_id`
+    stays as it is, and goes on to be refused.
+    """
     state_dir = os.path.dirname(bench.state.folder)
     folder = make_environment_folder_path(state_dir, cut.source_id)
     if not os.path.isdir(folder):
-        return
-    changes = durable_file.read_json(os.path.join(bench.journal.folder, NEXT_FILE)) or {}
+        return None
+    changes = read_sealed(state_dir, os.path.join(bench.journal.folder, NEXT_FILE))
     with take_lock(folder, bench.state.job, wait=_SOURCE_LOCK_SECONDS):
-        before = read_baseline(state_dir, cut.source_id)
+        before = _read_advanceable(state_dir, cut)
         if before is None or before["job_id"] == bench.state.job.id:
-            return
-        durable_file.write_json(bench.journal.make_path("baseline-before.json"), before)
+            return before and before["id"]
+        if cut.baseline_id and before["id"] != cut.baseline_id:
+            return None
+        write_sealed(state_dir, bench.journal.make_path(BEFORE_FILE), before)
         production = {
             key: Measure(sides["production"], "", sides.get("evidence")) for key, sides in changes.items()
         }
@@ -140,6 +152,15 @@ def advance_memory(bench, cut):
             before, names, job_id=bench.state.job.id, production=production, source=source
         )
         write_baseline(state_dir, cut.source_id, after, production=production)
+        return after["id"]
+
+
+def _read_advanceable(state_dir, cut):
+    """A baseline that cannot be trusted is no reason to leave a healthy site half recorded."""
+    try:
+        return read_baseline(state_dir, cut.source_id)
+    except NodeError:
+        return None
 
 
 def save_measures(journal, measures):
@@ -166,7 +187,7 @@ def load_kept_cut(state):
 def _make_report(noted):
     """The `cut_over` of a result (node-protocol.md)."""
     names = ("rename_ms", "gap_ms", "carried_options", "late_writes", "saved")
-    return {name: noted.get(name) for name in names}
+    return dict({name: noted.get(name) for name in names}, baseline=None)
 
 
 def _record_release(bench, cut):

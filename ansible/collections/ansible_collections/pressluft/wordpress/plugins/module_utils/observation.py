@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, NamedTuple
 from ansible_collections.pressluft.wordpress.plugins.module_utils import clock
 from ansible_collections.pressluft.wordpress.plugins.module_utils.baseline import (
     Baseline,
+    find_misfit,
     read_baseline,
     read_evidence,
 )
@@ -88,15 +89,18 @@ def observe(
     *,
     defaults_file: str,
     state_dir: str,
+    expected: str = "",
 ) -> Dict[str, Any]:
     """Look at both sides now and return the `observation` of node-protocol.md.
 
-    A resource that cannot be read is marked `unreadable`, and the rest goes on. Raises NodeError when the server
-    cannot be reached, the baseline is not what was written, or a side is a network of sites.
+    `expected` is the id that the baseline must have (`baseline.find_expected`). A resource that cannot be read is
+    marked `unreadable`, and the rest goes on. Raises NodeError when the server cannot be reached, the baseline is not
+    what was written, or a side is a network of sites.
     """
     baseline = read_baseline(state_dir, source.id)
-    if baseline is not None and baseline["production_id"] != production.id:
-        baseline = None  # of another production: nothing is known about this one
+    refused = find_misfit(baseline, production_id=production.id, expected=expected)
+    if refused:
+        baseline = None  # nothing is known then
     taken_at = clock.read_now()
     surveyors = [Surveyor(side, protection, state_dir=state_dir) for side in (production, source)]
     sides = survey_sides(surveyors, defaults_file=defaults_file)
@@ -108,6 +112,7 @@ def observe(
         found = {
             "taken_at": taken_at,
             "baseline": baseline and {name: baseline[name] for name in ("id", "taken_at")},
+            "baseline_refused": refused,
             "source_fingerprint": _make_fingerprint(resources),
             "pending_upgrade": _find_pending_upgrade(connection, look),
             "schema_differences": _find_schema_differences(look, resources),

@@ -15,7 +15,6 @@ from contextlib import ExitStack, closing
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils import (
     clock,
-    durable_file,
     exchange,
     free_space,
     quiet,
@@ -24,6 +23,8 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils import (
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.baseline import (
     advance_baseline,
+    find_expected,
+    find_misfit,
     make_baseline,
     read_baseline,
     write_baseline,
@@ -62,6 +63,10 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.resource impor
 from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_check import (
     check_lengths,
     check_tables,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.sealed_file import (
+    read_sealed,
+    write_sealed,
 )
 
 JOB_TYPE = "env_refresh"
@@ -162,7 +167,8 @@ def _prepare(work):
             key: [measure.digest, measure.evidence and dict(measure.evidence)]
             for key, measure in copied.production.items()
         }
-        durable_file.write_json(journal.make_path(NEXT_FILE), {"baseline": baseline, "production": measures})
+        path, content = journal.make_path(NEXT_FILE), {"baseline": baseline, "production": measures}
+        write_sealed(work.state_dir, path, content)
         work.on_step("baseline prepared")
         if not work.is_full:
             _keep_quiet(work)
@@ -240,10 +246,15 @@ def _finish(work):
 def _advance(work):
     """Write the baseline that was prepared, in one step."""
     path = work.state.journal().make_path(NEXT_FILE)
-    kept = durable_file.read_json(path)
+    kept = read_sealed(work.state_dir, path)
+    if not kept:
+        raise NodeError(
+            "DRIFT_CHECK_FAILED",
+            "the prepared baseline {0} is not what was written".format(path),
+            "Refresh again as a new job; until then nothing is promoted from this source.",
+        )
     production = {key: Measure(digest, "", found) for key, (digest, found) in kept["production"].items()}
-    state_dir = os.path.dirname(work.state.folder)
-    write_baseline(state_dir, work.source.id, kept["baseline"], production=production)
+    write_baseline(work.state_dir, work.source.id, kept["baseline"], production=production)
 
 
 def _make_baseline(work, copied):
@@ -369,18 +380,24 @@ def _give_up(work, error):
 
 
 def _read_known(call, scope):
-    """The baseline there is; a protected refresh can only advance one of this very production."""
-    known = read_baseline(call.state_dir, call.source.id)
-    fits = known is not None and known["production_id"] == call.production.id
-    if not fits and scope == PROTECTED_SCOPE:
+    """The baseline there is; a protected refresh can only advance the true one of this very production."""
+    try:
+        known = read_baseline(call.state_dir, call.source.id)
+        expected = find_expected(call.request, call.source.id)
+        misfit = find_misfit(known, production_id=call.production.id, expected=expected)
+    except NodeError as error:
+        known, misfit = None, error.message
+    if known is not None and not misfit:
+        return known
+    if scope == PROTECTED_SCOPE:
         raise NodeError(
             "DRIFT_CHECK_FAILED",
-            "{0} has no baseline of {1} that could be advanced".format(
-                call.source.name, call.production.name
+            "{0} has no baseline of {1} that could be advanced{2}".format(
+                call.source.name, call.production.name, misfit and ": " + misfit
             ),
             "Refresh it with scope full first.",
         )
-    return known if fits else None
+    return None
 
 
 def _check_status(state, allowed):

@@ -82,6 +82,11 @@ class Work:
         return self.scope == FULL_SCOPE
 
     @property
+    def state_dir(self):
+        """The node's own folder, of all environments."""
+        return os.path.dirname(self.state.folder)
+
+    @property
     def shadow(self):
         """The database beside the source's in which the copy is made."""
         return make_database_name(self.source.database, "", self.state.job.id)

@@ -6,8 +6,10 @@ import os
 from contextlib import ExitStack, closing
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils import durable_file, exchange
+from ansible_collections.pressluft.wordpress.plugins.module_utils.baseline import find_expected
 from ansible_collections.pressluft.wordpress.plugins.module_utils.cut import ROLLBACK, Cut, dump_cut
 from ansible_collections.pressluft.wordpress.plugins.module_utils.cut_end import (
+    BEFORE_FILE,
     CUT_FILE,
     NEXT_FILE,
     load_kept_cut,
@@ -23,6 +25,10 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.resource impor
     COMPONENT,
     make_protection,
     split_key,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.sealed_file import (
+    read_sealed,
+    write_sealed,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.site_measure import (
     find_changed,
@@ -58,7 +64,7 @@ def _prepare(call, environment):
             drop_expired(state, conn)
         kept = load_kept_cut(state)
         _check_kept(conn, state, kept)
-        cut = _make_cut(conn, state, kept, overwrite=call.request.get("overwrite") or ())
+        cut = _make_cut(conn, state, kept, request=call.request)
         if not call.check_mode:
             _write_cut(state, cut)
 
@@ -79,9 +85,10 @@ def _check_kept(conn, state, kept):
         )
 
 
-def _make_cut(conn, state, kept, *, overwrite):
+def _make_cut(conn, state, kept, *, request):
     """The way back, with what was installed as what production must still be."""
-    job_id = state.job.id
+    job_id, overwrite = state.job.id, request.get("overwrite") or ()
+    baseline_id = find_expected(request, kept.source_id)
     changed = _find_written(conn, state, kept, overwrite)
     if changed:
         raise NodeError(
@@ -111,6 +118,7 @@ def _make_cut(conn, state, kept, *, overwrite):
         protection=kept.protection,
         kept_job=state.content["kept"]["job_id"],
         keep_old=0,
+        baseline_id=baseline_id,
     )
 
 
@@ -129,10 +137,15 @@ def _find_written(conn, state, kept, overwrite):
 def _write_cut(state, cut):
     """The cut, and the baseline that comes with it: of each promoted resource what it was before."""
     journal = state.journal()
-    before = durable_file.read_json(os.path.join(state.journal(cut.kept_job).folder, "baseline-before.json"))
-    known = before["resources"] if before else {}
-    promoted = durable_file.read_json(os.path.join(state.journal(cut.kept_job).folder, NEXT_FILE)) or {}
-    absent = {"production": None, "source": None}
-    durable_file.write_json(journal.make_path(NEXT_FILE), {key: known.get(key, absent) for key in promoted})
+    state_dir = os.path.dirname(state.folder)
+    # A file that is missing or not to be believed leaves the promoted resources without a baseline: what both
+    # sides have then is a conflict wherever they differ.
+    before, promoted = (
+        read_sealed(state_dir, os.path.join(state.journal(cut.kept_job).folder, name))
+        for name in (BEFORE_FILE, NEXT_FILE)
+    )
+    known, absent = before.get("resources", {}), {"production": None, "source": None}
+    changes = {key: known.get(key, absent) for key in promoted}
+    write_sealed(state_dir, journal.make_path(NEXT_FILE), changes)
     durable_file.write_json(journal.make_path(CUT_FILE), dump_cut(cut))
     journal.record(STAGED, epoch=state.job.epoch)

@@ -51,6 +51,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_check i
     check_lengths,
     check_tables,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.sealed_file import write_sealed
 from ansible_collections.pressluft.wordpress.plugins.module_utils.shadow import (
     fill_shadow,
     make_source_changed,
@@ -75,6 +76,7 @@ class _Work:
     writer: Any
     plan: dict
     seen: dict
+    baseline_id: str
 
     @property
     def job_id(self):
@@ -107,7 +109,8 @@ def stage(call):
         _check_names(states[0])
         observation = _read_observation(call, states[0])
         seen = {make_key(found["kind"], found["name"]): found for found in observation["resources"]}
-        work = _Work(call, states[0], reader, writer, make_plan(call.request), seen)
+        baseline_id = (observation["baseline"] or {"id": ""})["id"]
+        work = _Work(call, states[0], reader, writer, make_plan(call.request), seen, baseline_id)
         _check_work(work, observation)
         staged = _find_staged(work)
         if staged is not None or call.check_mode:
@@ -203,7 +206,7 @@ def _write_cut(work, installed):
         }
         for key, digest in sources.items()
     }
-    durable_file.write_json(journal.make_path(NEXT_FILE), changes)
+    write_sealed(os.path.dirname(work.state.folder), journal.make_path(NEXT_FILE), changes)
     durable_file.write_json(journal.make_path("plan.json"), work.plan)
     durable_file.write_json(journal.make_path(CUT_FILE), dump_cut(_make_cut(work, installed)))
 
@@ -241,6 +244,7 @@ def _make_cut(work, installed):
         protection=work.call.protection,
         kept_job=(work.state.content.get("kept") or {}).get("job_id") or "",
         keep_old=KEPT_SECONDS,
+        baseline_id=work.baseline_id,
     )
 
 

@@ -13,6 +13,8 @@ description:
   - Digests every table, row of C(options), code component and protected folder of a production and of an
     environment that was cloned from it, and sets the digests of the source's baseline beside them.
   - Changes nothing on either site. The observation is kept under the job's folder, so that a plan can name it.
+  - O(request) may hold C(baselines), the id that the baseline of each source must have by the controller's word. Any
+    other one, however truly sealed, is refused, and nothing is known then.
   - A resource that cannot be read is reported as C(unreadable), never as unchanged.
 version_added: 0.1.0
 author: The Pressluft authors (@pressluft)
@@ -32,6 +34,7 @@ EXAMPLES = r"""
     production: "{{ pressluft_production }}"
     source: "{{ pressluft_source }}"
     protection: "{{ pressluft_protection }}"
+    request: "{{ pressluft_request }}"
 """
 
 RETURN = r"""
@@ -44,6 +47,7 @@ pressluft:
       id: 5f0c
       taken_at: "2026-01-02T03:04:05.000000Z"
       baseline: null
+      baseline_refused: ""
       source_fingerprint: 9b1d
       pending_upgrade: null
       schema_differences: []
@@ -66,6 +70,7 @@ from contextlib import ExitStack, closing
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils import durable_file
 from ansible_collections.pressluft.wordpress.plugins.module_utils.arguments import find_subject, run_module
+from ansible_collections.pressluft.wordpress.plugins.module_utils.baseline import find_expected
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import open_environment
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
@@ -88,6 +93,7 @@ def observe_sides(call):
             make_protection(call.protection),
             defaults_file=defaults_file,
             state_dir=call.state_dir,
+            expected=find_expected(call.request, call.source.id),
         )
         subject = next(state for state in states if state.environment == find_subject(call))
         if not call.check_mode:
