@@ -10,6 +10,8 @@ from schemas.api import Totals as TotalsView
 from schemas.state import DriftStatus, EnvironmentStatus, ResourceKind
 from schemas.status import BackupRecord, DriftCheckRecord, JobRecord
 
+IN_DATABASE = frozenset({ResourceKind.TABLE, ResourceKind.OPTION})
+
 
 def show_site(entry: SiteEntry) -> SiteView:
     """Show a site; one no reconciler has met yet is `active` and has no times."""
@@ -75,8 +77,8 @@ def show_drift_check(check: DriftCheckRecord) -> DriftCheckView:
         environment_id=check.source_environment_id,
         promotion_preset=check.promotion_preset,
         status=check.status,
-        db_checksums=[item for item in check.resources if item.kind is ResourceKind.TABLE],
-        file_checksums=[item for item in check.resources if item.kind is not ResourceKind.TABLE],
+        db_checksums=[item for item in check.resources if item.kind in IN_DATABASE],
+        file_checksums=[item for item in check.resources if item.kind not in IN_DATABASE],
         checked_at=check.checked_at,
     )
 

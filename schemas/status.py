@@ -261,11 +261,34 @@ class ResourceVerdict(Model):
     proof: Proof
     """How it was found."""
     before: Message | None = None
-    """The baseline's digest; absent where the baseline had no such resource."""
+    """The baseline's digest; absent where the baseline had no such resource, and for preserved options and files:
+    these may be passwords, which a digest lets one guess at."""
     after: Message | None = None
-    """The digest now; absent where there is no such resource now."""
+    """The digest now; absent where there is no such resource now, and for preserved options and files."""
     samples: Annotated[tuple[Message, ...], Field(max_length=MOST_SAMPLES)] = ()
     """Primary keys, paths or option names that differ; at most 20."""
+
+
+class SourceOnlyData(Model):
+    """Protected data that exists only on the source."""
+
+    kind: ResourceKind
+    """A table, or a path."""
+    name: Message
+    """Its name, without the table prefix."""
+    count: Count = 0
+    """How many rows or entries."""
+    samples: Annotated[tuple[Message, ...], Field(max_length=MOST_SAMPLES)] = ()
+    """Their primary keys or paths; at most 20."""
+
+
+class SchemaDifference(Model):
+    """A protected or preserved table that is not defined alike on both sides; it blocks a promotion."""
+
+    table: Message
+    """Its name, without the table prefix."""
+    difference: Message
+    """What is different."""
 
 
 class MergePlan(Model):
@@ -283,7 +306,7 @@ class MergePlan(Model):
     """Changed on both to different things."""
     unchanged: Count = 0
     """How many mergeable resources changed on neither side."""
-    source_only_protected: tuple[ResourceChange, ...] = ()
+    source_only_protected: tuple[SourceOnlyData, ...] = ()
     """Protected data that exists only on the source and will not go up."""
 
 
@@ -313,6 +336,10 @@ class DriftCheckRecord(Record):
     """What could be promoted, for `pin`; volatile things apart."""
     checked_at: Timestamp
     """When the live comparison was made."""
+    pending_upgrade: Message | None = None
+    """The upgrade of the database that WordPress will want after a promotion; none is ever run in one."""
+    schema_differences: tuple[SchemaDifference, ...] = ()
+    """What keeps the source's protected and preserved tables from fitting production's."""
     resources: tuple[ResourceVerdict, ...] = ()
     """One verdict per protected or preserved resource."""
     merge: MergePlan = MergePlan()

@@ -21,6 +21,7 @@ from reconciler.cli.common import (
     stop,
     to_plain,
 )
+from reconciler.cli.drift import describe_source_only
 from reconciler.cli.drift import show as show_check
 from reconciler.core.world import IntentFile
 from reconciler.observe import attempt
@@ -138,7 +139,7 @@ def show_loss(intent: Refresh, found: Preview, source: str) -> None:
         out.print(f"everything that {source} has of its own is lost: it becomes a fresh copy", markup=False)
     elif found.check is not None:
         own = (
-            ", ".join(item.name for item in found.check.merge.source_only_protected)
+            ", ".join(describe_source_only(item) for item in found.check.merge.source_only_protected)
             or "nothing that is known"
         )
         out.print(f"lost on {source}, which has it of its own in protected data: {own}", markup=False)

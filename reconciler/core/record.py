@@ -15,7 +15,7 @@ from reconciler.core.merge import Merged, decide_merge
 from reconciler.core.party import Parties
 from schemas.document import dump, read_status
 from schemas.fleet import Environment
-from schemas.observation import BackupMade, Observation, ObservedResource
+from schemas.observation import BackupMade, Observation, ObservedResource, SourceOnly
 from schemas.preset import Protection, resolve_protection
 from schemas.state import (
     BackupScope,
@@ -35,6 +35,8 @@ from schemas.status import (
     Record,
     ResourceChange,
     ResourceVerdict,
+    SchemaDifference,
+    SourceOnlyData,
 )
 
 RecordT = TypeVar("RecordT", bound=Record)
@@ -63,6 +65,11 @@ def make_drift_record(job: JobRecord, parties: Parties, observation: Observation
         protection_digest=find_protection(parties).digest(),
         source_fingerprint=bare_digest(observation.source_fingerprint),
         checked_at=observation.taken_at,
+        pending_upgrade=observation.pending_upgrade,
+        schema_differences=tuple(
+            SchemaDifference(table=item.table, difference=item.difference)
+            for item in observation.schema_differences
+        ),
         resources=tuple(make_verdicts(observation)),
         merge=make_merge_plan(decide_merge(observation), observation),
     )
@@ -76,18 +83,17 @@ def require(environment: Environment | None) -> Environment:
 
 
 def make_verdicts(observation: Observation) -> Iterable[ResourceVerdict]:
-    """Make a verdict for each protected or preserved table and path, and for what could not be read."""
+    """Make a verdict for each protected or preserved resource, and for what could not be read."""
     for resource in observation.resources:
         if resource.protection is ResourceClass.MERGEABLE and not resource.unreadable:
             continue
-        if resource.kind is ResourceKind.OPTION:
-            continue  # preserved rows are reported by the merge plan's silence: they never move
         yield make_verdict(resource, has_baseline=observation.baseline is not None)
 
 
 def make_verdict(resource: ObservedResource, *, has_baseline: bool) -> ResourceVerdict:
     """Make one verdict with its proof and samples, never with content."""
     verdict = decide_verdict(resource, has_baseline=has_baseline)
+    is_told = resource.kind is ResourceKind.TABLE or resource.protection is not ResourceClass.PRESERVED
     proof = {Verdict.UNKNOWN: Proof.NONE, Verdict.ABSENT: Proof.ABSENCE}.get(verdict, resource.proof)
     return ResourceVerdict(
         kind=resource.kind,
@@ -95,8 +101,8 @@ def make_verdict(resource: ObservedResource, *, has_baseline: bool) -> ResourceV
         protection=resource.protection,
         verdict=verdict,
         proof=proof,
-        before=resource.production_baseline,
-        after=resource.production,
+        before=resource.production_baseline if is_told else None,
+        after=resource.production if is_told else None,
         samples=resource.samples,
     )
 
@@ -120,10 +126,16 @@ def make_merge_plan(merged: Iterable[Merged], observation: Observation) -> Merge
         conflicts=listed(MergeOutcome.CONFLICT),
         unchanged=sum(item.outcome is MergeOutcome.UNCHANGED for item in items),
         source_only_protected=tuple(
-            ResourceChange(kind=ResourceKind.TABLE, name=f"{found.table} ({found.count} rows)")
-            for found in observation.source_only
+            make_source_only(found, observation) for found in observation.source_only
         ),
     )
+
+
+def make_source_only(found: SourceOnly, observation: Observation) -> SourceOnlyData:
+    """List protected data that only the source has; the node names tables and folders alike."""
+    paths = {resource.name for resource in observation.resources if resource.kind is ResourceKind.PATH}
+    kind = ResourceKind.PATH if found.table in paths else ResourceKind.TABLE
+    return SourceOnlyData(kind=kind, name=found.table, count=found.count, samples=found.samples)
 
 
 def make_backup_record(

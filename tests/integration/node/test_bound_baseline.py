@@ -104,6 +104,12 @@ def test_a_protected_refresh_advances_no_older_baseline_and_a_full_one_takes_its
     assert decide_drift(look(copied, done["refresh"]["baseline_id"])) is DriftStatus.CLEAN
 
 
+def test_a_protected_refresh_leaves_the_baseline_of_preserved_files_as_it_was(copied: Refreshing) -> None:
+    before = copied.read_baseline()["resources"]["path:wp-config.php"]
+    copied.run_anew("protected")
+    assert copied.read_baseline()["resources"]["path:wp-config.php"] == before
+
+
 def test_a_full_refresh_is_the_way_out_of_a_baseline_that_cannot_be_trusted(copied: Refreshing) -> None:
     path = Path(copied.pair.state_dir, copied.source.id, "baseline.json")
     path.write_text("{")

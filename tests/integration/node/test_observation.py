@@ -65,6 +65,8 @@ def test_the_observation_names_every_kind_of_resource_with_its_protection(copied
         ("option", "blogname", "mergeable"),
         ("option", "logo", "mergeable"),
         ("path", "wp-content/uploads", "protected"),
+        ("path", "wp-config.php", "preserved"),
+        ("path", "robots.txt", "preserved"),
         ("component", "core", "mergeable"),
         ("component", "plugins/shop", "mergeable"),
         ("component", "plugins/hello.php", "mergeable"),
@@ -162,11 +164,20 @@ def test_what_visits_change_is_no_noise(copied: Pair) -> None:
     copied.path("production", "wp-content/cache/page.html").write_text("x")
     copied.path("production", "wp-content/debug.log").write_text("x")
     copied.path("production", "wp-content/plugins/shop/shop.log").write_text("x")
-    copied.path("production", "robots.txt").write_text("User-agent: *")
     for name in ("index.php", "wp-content/uploads/2024/a.png"):
         os.utime(copied.path("production", name))
     copied.path("production", "index.php").chmod(0o600)
     assert find_differing(copied.observe()) == set()
+
+
+def test_a_changed_preserved_file_is_reported_and_does_not_gate(copied: Pair) -> None:
+    copied.path("production", "wp-config.php").resolve().write_text("<?php // another password")
+    copied.path("production", "robots.txt").write_text("User-agent: *")
+    observation = copied.observe()
+    assert find_differing(observation) == {"wp-config.php", "robots.txt"}
+    assert find(observation, "wp-config.php")["samples"] == ["wp-config.php"]
+    assert find(observation, "robots.txt")["production_baseline"] is None
+    assert decide(observation) is DriftStatus.CLEAN
 
 
 def test_code_is_told_apart_by_component(copied: Pair) -> None:

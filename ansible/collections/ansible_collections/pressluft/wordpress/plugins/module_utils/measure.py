@@ -82,12 +82,19 @@ def measure_paths(
     *,
     measure: Callable[[str, str], Measure] = lambda _name, place: measure_folder(place),
 ) -> Dict[str, Measure]:
-    """Measure every protected path, absent ones too, keyed by its path below `current`.
+    """Measure every protected path and preserved file, absent ones too, keyed by its path below `current`.
 
-    `measure` is given that name and where it lies.
+    `measure` is given a protected path's name and where it lies.
     """
     names = find_protected_paths(environment, protection.protected_paths)
-    return {name: measure(name, os.path.join(environment.current, name)) for name in names}
+    found = {name: measure(name, os.path.join(environment.current, name)) for name in names}
+    return {**measure_preserved_files(environment, protection), **found}
+
+
+def measure_preserved_files(environment: Any, protection: Protection) -> Dict[str, Measure]:
+    """Measure what a release has of its own beside code; of `environment` only `current` is asked."""
+    names = find_protected_paths(environment, protection.preserved_files)
+    return {name: measure_folder(os.path.join(environment.current, name)) for name in names}
 
 
 def find_protected_paths(environment: Environment, patterns: Iterable[str]) -> List[str]:

@@ -142,7 +142,7 @@ def _is_measured(protection: Protection, kind: str, name: str) -> bool:
     if kind == OPTION:
         return not protection.is_volatile_option(name)
     if kind == PATH:
-        return protection.protected_paths.match(name)
+        return protection.protected_paths.match(name) or protection.preserved_files.match(name)
     if kind == COMPONENT:
         return all(protection.is_code(path) for path in find_component_paths(name))
     return kind == TABLE
@@ -171,7 +171,9 @@ def _classify(protection: Protection, kind: str, name: str) -> str:
         return protection.classify_table(name)
     if kind == OPTION:
         return protection.classify_option(name)
-    return PROTECTED if kind == PATH else MERGEABLE
+    if kind == PATH:
+        return PROTECTED if protection.protected_paths.match(name) else PRESERVED
+    return MERGEABLE
 
 
 def _join_reasons(ours: Measure, theirs: Measure) -> str:

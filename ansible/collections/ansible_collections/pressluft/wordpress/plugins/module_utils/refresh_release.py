@@ -6,11 +6,13 @@ import os
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils import durable_file, quiet, release
 from ansible_collections.pressluft.wordpress.plugins.module_utils.component import measure_components
+from ansible_collections.pressluft.wordpress.plugins.module_utils.measure import measure_preserved_files
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_work import find_place
-from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import COMPONENT, add_kind
+from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import COMPONENT, PATH, add_kind
 from ansible_collections.pressluft.wordpress.plugins.module_utils.site_measure import (
     find_changed,
+    measure_own_files,
     measure_release,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.workshop import open_workshop
@@ -30,7 +32,9 @@ def build_copy(work):
         theirs = measure_release(work.source, work.release, work.protection)
         find_changed(ours, {})  # refuses what could not be read
         if not find_changed(theirs, {key: measure.digest for key, measure in ours.items()}):
-            return ours, theirs
+            own = add_kind(PATH, measure_preserved_files(work.production, work.protection))
+            kept = measure_own_files(work.source, work.release, work.protection)
+            return dict(ours, **own), dict(theirs, **kept)
     raise NodeError(
         "ANSIBLE_HOST_FAILED",
         "production's code changed each time it was copied, {0} times".format(_ATTEMPTS),

@@ -121,7 +121,8 @@ class Work:
     def is_pulled_key(self, key):
         """Whether a resource of the baseline is among what is pulled."""
         kind, name = split_key(key)
-        return self.is_full or kind == PATH or (kind == TABLE and self.is_pulled(name))
+        is_path = kind == PATH and self.protection.protected_paths.match(name)
+        return self.is_full or is_path or (kind == TABLE and self.is_pulled(name))
 
     def find_paths(self):
         """The protected paths that production has or could have, relative to `current`."""

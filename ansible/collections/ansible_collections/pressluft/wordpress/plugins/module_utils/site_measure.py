@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.component import measure_components
 from ansible_collections.pressluft.wordpress.plugins.module_utils.localise import ROWS_KEPT_IN_JOB
+from ansible_collections.pressluft.wordpress.plugins.module_utils.measure import measure_preserved_files
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.option_row import (
     digest_option,
@@ -16,6 +17,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.option_row imp
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import (
     COMPONENT,
     OPTION,
+    PATH,
     TABLE,
     Measure,
     add_kind,
@@ -37,6 +39,12 @@ def measure_release(environment, release, protection):
     """Measure the components of a release, keyed as in a baseline."""
     view = _Release(environment.name, os.path.join(environment.root, "releases", release))
     return add_kind(COMPONENT, measure_components(view, protection))
+
+
+def measure_own_files(environment, release, protection):
+    """Measure the preserved files of a release, keyed as in a baseline."""
+    view = _Release(environment.name, os.path.join(environment.root, "releases", release))
+    return add_kind(PATH, measure_preserved_files(view, protection))
 
 
 def measure_rows(conn, environment, keys, *, database, rows_kept=ROWS_KEPT_IN_JOB):
