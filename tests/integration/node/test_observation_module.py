@@ -38,6 +38,7 @@ def play(pair: Pair, folder: Path, *arguments: str, **changes: Any) -> dict[str,
         "pressluft_production": describe(pair, "production", "wp_"),
         "pressluft_source": describe(pair, "staging", "stg_"),
         "pressluft_protection": PROTECTION,
+        "pressluft_request": {},
         "ansible_python_interpreter": sys.executable,
         **changes,
     }
