@@ -280,3 +280,21 @@ def test_a_name_that_imitates_a_line_of_the_manifest_is_no_second_file() -> None
     two = {b"x": entry, b"y": entry}
     one = {b"x " + describe_entry(entry).encode() + b"\ny": entry}
     assert digest_entries(one) != digest_entries(two)
+
+
+def test_a_protected_path_may_be_a_single_file(tmp_path: Path) -> None:
+    single = tmp_path / "robots.txt"
+    single.write_bytes(b"one")
+    (tmp_path / "link").symlink_to(single)
+    first = measure_folder(str(tmp_path / "link"))
+    single.write_bytes(b"two")
+    second = measure_folder(str(tmp_path / "link"))
+    assert first.digest
+    assert second.digest
+    assert first.digest != second.digest
+    assert set((first.evidence or {})["entries"]) == {""}
+
+
+def test_a_protected_path_that_is_a_pipe_hangs_nothing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert measure_folder(str(tmp_path / "pipe")).digest

@@ -156,3 +156,10 @@ def test_what_is_skipped_is_skipped_with_all_below_it(counted: Counted) -> None:
         found = cache.read_tree(str(counted.folder), skip=lambda path: path == b"2024")
         assert found == read_tree(str(counted.folder), skip=lambda path: path == b"2024")
         assert b"2024/b.txt" not in found.entries
+
+
+def test_a_single_file_is_measured_as_without_a_memory(tmp_path: Path) -> None:
+    single = tmp_path / "robots.txt"
+    single.write_bytes(b"one")
+    cache = ManifestCache(str(tmp_path / "state"), str(tmp_path / "state" / "memory"))
+    assert cache.measure_folder(str(single)).digest == measure_folder(str(single)).digest is not None

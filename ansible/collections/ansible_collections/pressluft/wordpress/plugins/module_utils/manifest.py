@@ -81,7 +81,8 @@ def read_lines(top: str, *, skip: Optional[Skip] = None) -> Lines:
     `skip` leaves out a path and all that is below it. Nothing raises but a `top` that is not there: OSError.
     """
     root = os.fsencode(os.path.realpath(top))
-    os.lstat(root)
+    if not stat.S_ISDIR(os.lstat(root).st_mode):
+        return _read_one(root)
     walk = FolderWalk(root, skip)
     walk.fill(map_orders(lambda order: hash_files(root, order), walk.find_orders()))
     return Lines(walk.parts, walk.unreadable)
@@ -90,6 +91,16 @@ def read_lines(top: str, *, skip: Optional[Skip] = None) -> Lines:
 def read_tree(top: str, *, skip: Optional[Skip] = None) -> Tree:
     """Read as `read_lines` does, each entry for itself."""
     return make_tree(read_lines(top, skip=skip))
+
+
+def _read_one(root: bytes) -> Lines:
+    """A protected path may be a single file, or a pipe: then the top is all there is."""
+    if not stat.S_ISREG(os.lstat(root).st_mode):
+        return Lines([read_special(root, b"")], {})
+    folder, name = os.path.split(root)
+    read = make_tree(hash_paths(folder, [name]))
+    lines = [make_line(b"", entry) for entry in read.entries.values()]
+    return Lines(lines, {b"": read.unreadable[name]} if read.unreadable else {})
 
 
 def make_tree(lines: Lines) -> Tree:

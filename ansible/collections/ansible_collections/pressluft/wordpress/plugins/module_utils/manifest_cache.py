@@ -37,6 +37,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest impor
     Tree,
     hash_paths,
     make_tree,
+    measure_folder,
     measure_lines,
     read_lines,
     read_special,
@@ -78,8 +79,10 @@ class ManifestCache:
 
     def measure_folder(self, top: str) -> Measure:
         """Measure a protected path, exactly as `manifest.measure_folder` does."""
-        if not os.path.lexists(top):
-            return Measure(None)
+        if not os.path.isdir(
+            top
+        ):  # absent, a link that leads nowhere, or a single file: nothing worth remembering
+            return measure_folder(top)
         try:
             with self._list(top) as look:
                 return self._measure(top, look)
