@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID, uuid4
 
+from reconciler.core.flow import make_refusal
 from reconciler.core.gate import (
     find_last_check,
     find_recorded_conflict,
@@ -25,11 +26,12 @@ from reconciler.core.gate import (
 from reconciler.core.job import ENDED
 from reconciler.core.party import Misfit, Parties, Unsettled, find_parties
 from reconciler.core.record import find_protection, require
+from reconciler.core.restoration import find_unrestorable
 from reconciler.errors import PressluftError, TipMoved, Transient
 from reconciler.index import Index
 from reconciler.ports import Branch, Clock, CommitMessage, FleetRepo
 from schemas.document import dump
-from schemas.intent import JOB_TYPES, Cancel, Intent, Promotion, make_job_id
+from schemas.intent import JOB_TYPES, Cancel, Intent, Promotion, Restore, make_job_id
 from schemas.state import IntentKind, JobType
 from schemas.status import Blocked
 from schemas.syntax import MOST_BYTES
@@ -184,6 +186,8 @@ def judge(index: Index, request: Request, taken: Sequence[Accepted], *, now: dat
     parties = find_parties(request.intent, site=request.site, view=index.fleet)
     if isinstance(parties, Misfit | Unsettled):
         raise Refused(parties.message)
+    if isinstance(request.intent, Restore):
+        refuse_backup(index, parties, request.intent, now=now)
     if request.needs_open_gates and isinstance(request.intent, Promotion):
         unmet = find_unmet(index, parties, request.intent, now=now)
         if unmet:
@@ -222,6 +226,14 @@ def find_known_blob(index: Index, site: str, job_id: UUID) -> str | None:
 def hash_blob(data: bytes) -> str:
     """Return the id that git gives to a file's content."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+def refuse_backup(index: Index, parties: Parties, restore: Restore, *, now: datetime) -> None:
+    """Refuse to restore what is no completed full backup of the environment. Raises `Refused`."""
+    backups = index.make_world(parties.site.metadata.name, now=now).status.backups
+    reason = find_unrestorable(backups, parties.environment, restore)
+    if reason is not None:
+        raise Refused(make_refusal([reason]))
 
 
 def find_target(intent: Intent, parties: Parties) -> UUID | None:

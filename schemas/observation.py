@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from schemas.model import Digest, Id, Model, Timestamp
-from schemas.state import FindingState, Proof, ResourceClass, ResourceKind
+from schemas.state import BackupScope, FindingState, Proof, ResourceClass, ResourceKind
 
 SAMPLES = 20  # spec.md §3: up to 20 samples, never content
 
@@ -126,6 +126,7 @@ class BackupMade(Reported):
     ended_at: Timestamp
     size_bytes: int = 0
     repository: str = ""
+    scope: BackupScope = BackupScope.FULL
 
 
 class Finding(Reported):

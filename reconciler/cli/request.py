@@ -29,7 +29,17 @@ from reconciler.cli.job import find_job
 from reconciler.errors import Transient
 from reconciler.request import make_cancel_name
 from reconciler.service import Service, make_intent_name
-from schemas.intent import Backup, Cancel, CancelSpec, DriftCheck, Intent, Promotion, Refresh, Rollback
+from schemas.intent import (
+    Backup,
+    Cancel,
+    CancelSpec,
+    DriftCheck,
+    Intent,
+    Promotion,
+    Refresh,
+    Restore,
+    Rollback,
+)
 from schemas.model import Metadata
 from schemas.state import BackupScope, JobStatus, RefreshScope
 from schemas.status import JobRecord
@@ -154,6 +164,27 @@ def rollback(
     site, environment = split_target(target)
     spec = {"environment": environment, "overwrite": overwrite or []}
     write(open_service(repo, config), site, make(Rollback, spec, reason), wait=wait, as_json=as_json)
+
+
+@explained
+def restore(
+    target: Target,
+    backup_id: Annotated[
+        str, typer.Option("--backup", metavar="ID", help="One of its completed full backups.")
+    ],
+    reason: ReasonOption = None,
+    wait: WaitOption = False,
+    as_json: JsonOption = False,
+    repo: RepoOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Put ENV back to one of its own backups: tables, code and uploads. What is there is backed up first.
+
+    Example: pressluft restore acme/production --backup BACKUP_ID --wait
+    """
+    site, environment = split_target(target)
+    intent = make(Restore, {"environment": environment, "backup_id": backup_id}, reason)
+    write(open_service(repo, config), site, intent, wait=wait, as_json=as_json)
 
 
 @explained

@@ -5,13 +5,14 @@ from __future__ import annotations
 from reconciler.core.flow import Flow, JobView
 from reconciler.core.gate import find_inactive, find_unmet_at_request, find_unmet_rollback, present
 from reconciler.core.promotion import make_promotion_flow
+from reconciler.core.restoration import find_unmet_restore, make_restore_flow
 from reconciler.core.upkeep import (
     make_backup_flow,
     make_drift_check_flow,
     make_refresh_flow,
     make_rollback_flow,
 )
-from schemas.intent import Backup, DriftCheck, Promotion, Refresh, Rollback
+from schemas.intent import Backup, DriftCheck, Promotion, Refresh, Restore, Rollback
 from schemas.status import Blocked
 
 
@@ -28,6 +29,8 @@ def make_flow(view: JobView) -> Flow:
             return make_refresh_flow(view, view.intent)
         case Rollback():
             return make_rollback_flow(view, view.intent)
+        case Restore():
+            return make_restore_flow(view, view.intent)
         case _:
             raise ValueError(f"an intent of kind {view.intent.kind} is never admitted")
 
@@ -40,6 +43,8 @@ def find_unmet(view: JobView) -> tuple[Blocked, ...]:
             return find_unmet_at_request(view.parties, view.world, takes_backup=takes_backup)
         case Rollback():
             return find_unmet_rollback(view.parties, view.world)
+        case Restore():
+            return find_unmet_restore(view, view.intent)
         case Refresh():
             record = view.world.status.environments.get(view.parties.environment.metadata.id)
             return tuple(present(find_inactive([record] if record else [])))

@@ -14,6 +14,7 @@ from schemas.intent import (
     Intent,
     Promotion,
     Refresh,
+    Restore,
     Rollback,
 )
 
@@ -70,7 +71,7 @@ def find_parties(intent: Intent, *, site: str, view: FleetView) -> Parties | Mis
             return find_promotion_parties(intent, found, view)
         case DriftCheck() | Refresh():
             return find_copy_parties(intent.spec.environment, found, view)
-        case Backup():
+        case Backup() | Restore():
             return settle(found, view, environment=intent.spec.environment)
         case Rollback():
             return find_rollback_parties(intent.spec.environment, found, view)

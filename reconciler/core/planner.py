@@ -229,13 +229,14 @@ class Draft:
 
     def _see(self) -> World:
         """Return the world as this draft leaves it."""
-        taken = tuple(record for _, record in self._records if isinstance(record, BackupRecord))
+        taken = {record.id: record for _, record in self._records if isinstance(record, BackupRecord)}
+        known = self._world.status.backups
         status = replace(
             self._world.status,
             jobs=self._jobs,
             environments=self._environments,
             sites=self._sites,
-            backups=(*self._world.status.backups, *taken) if taken else self._world.status.backups,
+            backups=tuple({**{one.id: one for one in known}, **taken}.values()) if taken else known,
         )
         return replace(self._world, status=status)
 
@@ -284,7 +285,10 @@ class Draft:
         reasons = find_unmet(view)
         if not reasons:
             return view
-        settle = self._wait if view.may_wait else self._refuse
+        is_final = any(
+            reason.code is ErrorCode.BACKUP_INVALID for reason in reasons
+        )  # no wait brings it back
+        settle = self._wait if view.may_wait and not is_final else self._refuse
         settle(job, reasons)
         return None
 

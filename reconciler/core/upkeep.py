@@ -24,7 +24,7 @@ from reconciler.core.job import Succeeded
 from reconciler.core.record import make_backup_record, make_drift_record, require
 from reconciler.ports import Json, RunOutcome, RunState
 from schemas.fleet import Environment
-from schemas.intent import Backup, DriftCheck, Refresh, Rollback
+from schemas.intent import Backup, DriftCheck, Refresh, Restore, Rollback
 from schemas.model import format_timestamp
 from schemas.observation import BackupMade, BackupWord, Observation
 from schemas.state import BackupScope, DriftStatus, ErrorCode, RefreshScope, ReleaseHealth
@@ -44,7 +44,7 @@ def describe_parties(view: JobView) -> str:
             return (
                 f"{site} {require(parties.production).metadata.name} -> {parties.environment.metadata.name}"
             )
-        case Backup() | Rollback():
+        case Backup() | Restore() | Rollback():
             return f"{site} {parties.environment.metadata.name}"
         case _:
             return f"{site} {require(parties.source).metadata.name} -> {require(parties.production).metadata.name}"

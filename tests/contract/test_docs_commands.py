@@ -286,7 +286,12 @@ def test_the_commands_of_a_page_do_what_it_says(page: Path, desk: Desk, prepared
     take_over(prepared, desk)
     variables = {"PRESSLUFT_REPO": str(desk.fleet), "BELL": str(desk.bell)}
     (job,) = json.loads(desk.run("pressluft jobs --limit 1 --json", folder=desk.folder, **variables))
-    known = {"JOB_ID": job["id"], "job 3f9a": f"job {job['id'][:8]}"}
+    records = desk.run("git ls-tree -r --name-only HEAD status/acme/backups", folder=desk.folder / "clone")
+    known = {
+        "BACKUP_ID": Path(records.split()[-1]).stem,
+        "JOB_ID": job["id"],
+        "job 3f9a": f"job {job['id'][:8]}",
+    }
     script = make_script(list_typed(page))
     for word, value in known.items():
         script = script.replace(word, value)

@@ -8,10 +8,11 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tarfile
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils import clock, durable_file
-from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect
+from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect, find_tables
 from ansible_collections.pressluft.wordpress.plugins.module_utils.dump import hold_dump
 from ansible_collections.pressluft.wordpress.plugins.module_utils.held_folder import find_trusted
 from ansible_collections.pressluft.wordpress.plugins.module_utils.identity import is_within
@@ -27,7 +28,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.restic import 
 
 FULL, DATABASE, FILES = "full", "db", "files"
 SCOPES = (FULL, DATABASE, FILES)
-BACKUPS = "backups.json"
+BACKUPS, BASELINE = "backups.json", "baseline.json"
 _ATTEMPTS = 3  # on a busy site files vanish between listing and reading
 _CACHES = ("wp-content/cache",)
 _BLOCK = 1 << 20
@@ -80,6 +81,37 @@ def create_backup(state, restic, *, scope, retention_until, defaults_file, prote
     }
     durable_file.write_json(state.path(BACKUPS), [*read_backups(state.folder), record])
     return make_result(record, restic)
+
+
+def find_present_scope(conn, environment):
+    """What of an environment is there to be backed up: one of `SCOPES`, empty where everything is gone."""
+    has_tables = bool(find_tables(conn, environment.database, environment.table_prefix))
+    has_files = os.path.isdir(os.path.realpath(environment.root))
+    return {(True, True): FULL, (True, False): DATABASE, (False, True): FILES}.get(
+        (has_tables, has_files), ""
+    )
+
+
+def find_restorable(restic, environment_id, *, snapshot_id):
+    """The full snapshot of this very environment, as the storage lists it now.
+
+    The storage's own word counts, not the node's notes: a node may be new. Whether the data is whole is proved by
+    restoring it. Raises `NodeError` (`BACKUP_INVALID`).
+    """
+    snapshot = restic.find_snapshot(snapshot_id)
+    reason = "" if snapshot else "is not in the storage"
+    tags = set(snapshot.get("tags") or []) if snapshot else set()
+    if snapshot and "environment:" + environment_id not in tags:
+        reason = "was not taken of this environment"
+    elif snapshot and "scope:" + FULL not in tags:
+        reason = "is not a full one"
+    if reason:
+        raise NodeError(
+            "BACKUP_INVALID",
+            "the backup with the snapshot {0} {1}".format(snapshot_id, reason),
+            "Nothing was changed. Choose another completed full backup of this environment.",
+        )
+    return snapshot
 
 
 def make_result(record, restic):
@@ -164,9 +196,12 @@ def _hold_dump(state, defaults_file):
         held = hold_dump(state.path("dump"), conn, environment)
         with held as dump:
             if not dump.tables:
-                raise _make_error(
-                    "database {0} has no tables of this environment".format(environment.database)
-                )
+                what = "database {0} has no tables of this environment".format(environment.database)
+                raise _make_error(what)
+            with contextlib.suppress(
+                FileNotFoundError
+            ):  # only copies have one: a restore brings it back as well
+                shutil.copyfile(state.path(BASELINE), os.path.join(os.path.dirname(dump.path), BASELINE))
             yield dump
 
 
@@ -191,6 +226,7 @@ def _find_excludes(environment, volatile_files):
         return []  # not yet in the layout of releases: all of it
     releases = os.path.join(root, "releases")
     others = [os.path.join(releases, name) for name in os.listdir(releases) if name != current]
+    others += [os.path.join(root, name) for name in os.listdir(root) if name.startswith(".pressluft-")]
     plain = {*_CACHES, *(path for path in volatile_files if "*" not in path)}
     return [*others, *(os.path.join(releases, current, path) for path in sorted(plain))]
 

@@ -39,15 +39,18 @@ def read_baseline(state_dir: str, source_id: str) -> Optional[Baseline]:
     path = _make_path(state_dir, source_id)
     try:
         sealed = durable_file.read_json(path, default=_NONE)
-        if sealed is _NONE:
-            return None
-        if not isinstance(sealed, dict):
-            raise ValueError("it holds no baseline")
-        baseline = {name: value for name, value in sealed.items() if name != "seal"}
-        seal = str(sealed.get("seal"))
-        check_seal(state_dir, _make_purpose(source_id), _serialise(baseline), seal=seal)
+        return None if sealed is _NONE else unseal_baseline(state_dir, source_id, sealed)
     except (ValueError, OSError) as error:
         raise _make_broken(path, str(error)) from error
+
+
+def unseal_baseline(state_dir: str, source_id: str, sealed: Any) -> Baseline:
+    """Return what a baseline's file holds. Raises ValueError unless this node wrote it for this source."""
+    if not isinstance(sealed, dict):
+        raise ValueError("it holds no baseline")
+    baseline = {name: value for name, value in sealed.items() if name != "seal"}
+    seal = str(sealed.get("seal"))
+    check_seal(state_dir, _make_purpose(source_id), _serialise(baseline), seal=seal)
     return baseline
 
 

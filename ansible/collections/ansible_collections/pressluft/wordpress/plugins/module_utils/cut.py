@@ -9,8 +9,9 @@ from typing import Mapping, Tuple
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import Environment
 from ansible_collections.pressluft.wordpress.plugins.module_utils.exchange import Exchange
 from ansible_collections.pressluft.wordpress.plugins.module_utils.option_merge import OptionRows
+from ansible_collections.pressluft.wordpress.plugins.module_utils.place import Place, load_place
 
-PROMOTION, ROLLBACK = "promotion", "rollback"
+PROMOTION, ROLLBACK, RESTORE = "promotion", "rollback", "restore"
 
 # The program's durable steps, each the last one before a kill -9 in some test: `Bench.on_step` is told them in this
 # order. What is new on the way belongs here, or no test kills it there.
@@ -59,6 +60,9 @@ class Cut:
     keys that may differ from `expected` all the same. `kept_job` is the earlier cut-over that ends with this one:
     replaced by a promotion, undone by a rollback. What is replaced is kept `keep_old` seconds. `baseline_id` is what
     the source's baseline must be to be advanced, empty where the controller knows of none.
+
+    A restore replaces everything: all tables, the release (`release_old` is empty where none is served) and the
+    `places` that no release owns. Its `expected` are the tables' digests before the last backup of them began.
     """
 
     kind: str
@@ -77,6 +81,12 @@ class Cut:
     kept_job: str
     keep_old: int
     baseline_id: str = ""
+    places: Tuple[Place, ...] = ()
+
+    @property
+    def is_staged(self):
+        """Whether what comes was made for this cut-over, rather than kept from an earlier one."""
+        return self.kind != ROLLBACK
 
     @property
     def options(self):
@@ -110,4 +120,5 @@ def load_cut(content):
     )
     fields["named_options"] = tuple(fields["named_options"])
     fields["unchecked"] = tuple(fields["unchecked"])
+    fields["places"] = tuple(load_place(place) for place in fields.get("places", ()))
     return Cut(**fields)

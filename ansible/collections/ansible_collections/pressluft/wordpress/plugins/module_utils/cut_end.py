@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from datetime import datetime, timedelta, timezone
 
@@ -10,6 +11,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils import (
     clock,
     durable_file,
     exchange,
+    place,
     release,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.baseline import (
@@ -17,7 +19,12 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.baseline impor
     read_baseline,
     write_baseline,
 )
-from ansible_collections.pressluft.wordpress.plugins.module_utils.cut import PROMOTION, ROLLBACK, load_cut
+from ansible_collections.pressluft.wordpress.plugins.module_utils.cut import (
+    PROMOTION,
+    RESTORE,
+    ROLLBACK,
+    load_cut,
+)
 from ansible_collections.pressluft.wordpress.plugins.module_utils.cut_step import (
     check_site,
     find_late_writes,
@@ -30,11 +37,14 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.environment_lo
 from ansible_collections.pressluft.wordpress.plugins.module_utils.journal import REVERSED
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import Measure
+from ansible_collections.pressluft.wordpress.plugins.module_utils.saved_file import save_files
 from ansible_collections.pressluft.wordpress.plugins.module_utils.sealed_file import (
     read_sealed,
     write_sealed,
 )
 
+RESTORED_FILE = "baseline-restored.json"
+"""The baseline that a copy's backup held, beside the journal of its restore."""
 CUT_FILE, MEASURED_FILE, NEXT_FILE = "cut.json", "measured.json", "baseline-next.json"
 BEFORE_FILE = "baseline-before.json"
 _SOURCE_LOCK_SECONDS = 60.0
@@ -46,8 +56,11 @@ def end_healthy(bench, cut):
     if "late_writes" not in journal.cut:
         measures = load_measures(journal)
         written = find_late_writes(bench, cut, measures, database=outgoing)
-        late = {key: measure.digest for key, measure in measures.items()}
-        saved = save_writes(bench, cut, outgoing, since=cut.installed if cut.kind == ROLLBACK else late)
+        since = {key: measure.digest for key, measure in measures.items()}
+        if cut.kind != PROMOTION:  # all that nothing else holds
+            since = cut.installed if cut.kind == ROLLBACK else cut.expected
+        saved = save_writes(bench, cut, outgoing, since=since)
+        saved += save_late_files(cut, journal, since=_find_backup_time(bench))
         journal.record_cut(late_writes=written, saved=saved)
     baseline_id = advance_memory(bench, cut)
     bench.on_step("baseline advanced")
@@ -56,7 +69,7 @@ def end_healthy(bench, cut):
     _drop_what_is_replaced(bench, cut)
     bench.on_step("replaced dropped")
     noted = journal.cut
-    report = dict(_make_report(noted), baseline={"source_id": cut.source_id, "id": baseline_id})
+    report = dict(_make_report(noted), baseline=_name_baseline(cut, baseline_id))
     journal.record_end({"cut_over": report, "health": noted["health"]})
     bench.on_step("end recorded")
     bench.state.finish_job()
@@ -66,8 +79,9 @@ def end_reversed(bench, cut):
     """Record that production is what it was, or that it is not: then the environment is `failed`."""
     journal = bench.journal
     if "saved" not in journal.cut:
-        since = cut.installed if cut.kind == PROMOTION else {}
+        since = cut.installed if cut.is_staged else {}
         saved = save_writes(bench, cut, cut.exchange.incoming, since=since)
+        saved += save_late_files(cut, journal, since=journal.cut.get("switched_at"))
         health = check_site(bench, cut, {"problems": journal.cut.get("problems_back")})
         journal.record_cut(saved=saved, health_after=health)
     bench.on_step("writes saved")
@@ -75,7 +89,7 @@ def end_reversed(bench, cut):
     status = "active" if noted["health_after"]["healthy"] else "failed"
     bench.state.record(status=status, last_change_at=clock.read_now())
     exchange.drop_database(bench.conn, cut.exchange.outgoing)
-    if cut.kind == PROMOTION:
+    if cut.is_staged:
         drop_staged(bench, cut)
     bench.on_step("staged dropped")
     journal.record_cut(state=REVERSED)
@@ -94,7 +108,7 @@ def give_up(bench, cut, error):
     """
     bench.journal.record_cut(given_up=error)
     bench.on_step("giving up")
-    if cut.kind == PROMOTION:
+    if cut.is_staged:
         drop_staged(bench, cut)
     exchange.drop_database(bench.conn, cut.exchange.outgoing)
     bench.on_step("staged dropped")
@@ -105,9 +119,16 @@ def give_up(bench, cut, error):
 
 
 def drop_staged(bench, cut):
-    """Drop a shadow database and a release that nobody serves."""
+    """Drop a shadow database, a release that nobody serves, and the boxes of places."""
     exchange.drop_database(bench.conn, cut.exchange.incoming)
     release.remove_release(cut.environment.root, cut.release_new)
+    drop_boxes(cut)
+
+
+def drop_boxes(cut):
+    """Delete what waits beside the places: what did not come in, or what was replaced."""
+    for box in sorted({found.box for found in cut.places}):
+        place.drop_box(box)
 
 
 def make_unhealthy(cut, health, health_after):
@@ -118,10 +139,15 @@ def make_unhealthy(cut, health, health_after):
     back = "The old release is back and healthy."
     if not health_after["healthy"]:
         back = "The old release is back but is not healthy either, so the environment is failed."
+    next_step = "Correct it on the source and promote again"
+    if cut.kind == RESTORE:
+        next_step = (
+            "Correct what the checks say, such as a database password that changed, or restore another backup"
+        )
     return NodeError(
         "HEALTH_CHECK_FAILED",
         "after the {0} the site was not healthy: {1}. {2}".format(cut.kind, failed, back),
-        "Correct it on the source and promote again; what visitors wrote meanwhile is in the job's folder saved/.",
+        "{0}; what visitors wrote meanwhile is in the job's folder saved/.".format(next_step),
     )
 
 
@@ -131,6 +157,8 @@ def advance_memory(bench, cut):
     Returns the id it then has, None where there is none that could be advanced: one that is not `cut.baseline_id`
     stays as it is, and goes on to be refused.
     """
+    if cut.kind == RESTORE:
+        return _restore_memory(bench, cut)
     state_dir = os.path.dirname(bench.state.folder)
     folder = make_environment_folder_path(state_dir, cut.source_id)
     if not os.path.isdir(folder):
@@ -161,6 +189,60 @@ def _read_advanceable(state_dir, cut):
         return read_baseline(state_dir, cut.source_id)
     except NodeError:
         return None
+
+
+def _name_baseline(cut, baseline_id):
+    """Whose baseline a cut-over advanced or brought back; None where it concerned none."""
+    source_id = cut.environment.id if cut.kind == RESTORE else cut.source_id
+    is_concerned = cut.kind != RESTORE or cut.environment.type != "production"
+    return {"source_id": source_id, "id": baseline_id} if is_concerned else None
+
+
+def _restore_memory(bench, cut):
+    """A copy is what its backup held, so it is compared with what production was then; where nobody knows, with none.
+
+    Returns the id of that baseline, None for none.
+
+    A production has no baseline of its own. Those of its copies stay: that it is not what they were copied from any
+    more is true.
+    """
+    if cut.environment.type == "production":
+        return None
+    kept = os.path.join(bench.journal.folder, RESTORED_FILE)
+    path = bench.state.path("baseline.json")
+    if os.path.exists(kept):
+        with open(kept, "rb") as stream:
+            content = stream.read()
+        durable_file.write_bytes(path, content)
+        return json.loads(content.decode("utf-8"))["id"]
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+        durable_file.sync_folder(bench.state.folder)
+    return None
+
+
+def _find_backup_time(bench):
+    """When the backup that this job took began; None where there was nothing to back up."""
+    for record in reversed(durable_file.read_json(bench.state.path("backups.json"), default=[])):
+        if record.get("job_id") == bench.state.job.id:
+            return record["began_at"]
+    return None
+
+
+def save_late_files(cut, journal, *, since):
+    """Keep what was written to replaced places after `since` (ISO 8601, None where there was nothing before).
+
+    Returns the paths, as `path:<place>/<path>`.
+    """
+    names = []
+    for number, found in enumerate(cut.places):
+        if os.path.isdir(found.waiting) and since is not None:
+            folder = os.path.join(journal.make_path("saved"), "files-{0}".format(number))
+            names += [
+                "path:{0}".format(os.path.join(found.live, path))
+                for path in save_files(found.waiting, folder, since=clock.parse_time(since))
+            ]
+    return names
 
 
 def save_measures(journal, measures):
@@ -209,8 +291,10 @@ def _drop_what_is_replaced(bench, cut):
     exchange.drop_database(bench.conn, cut.exchange.incoming)
     if cut.kind == ROLLBACK or cut.keep_old <= 0:
         exchange.drop_database(bench.conn, cut.exchange.outgoing)
-        _remove_release(cut, cut.release_old)
-    if cut.kind == PROMOTION and cut.kept_job:
+        if cut.release_old:
+            _remove_release(cut, cut.release_old)
+    drop_boxes(cut)
+    if cut.is_staged and cut.kept_job:
         content = durable_file.read_json(os.path.join(bench.state.journal(cut.kept_job).folder, CUT_FILE))
         if content:
             earlier = load_cut(content)

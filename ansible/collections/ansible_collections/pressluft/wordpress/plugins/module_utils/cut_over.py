@@ -11,7 +11,6 @@ picture may be the last before a kill -9; whoever comes next goes on from there.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import sys
 import time
@@ -24,7 +23,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils import (
     release,
     reserve,
 )
-from ansible_collections.pressluft.wordpress.plugins.module_utils.cut import load_cut
+from ansible_collections.pressluft.wordpress.plugins.module_utils.cut import RESTORE, load_cut
 from ansible_collections.pressluft.wordpress.plugins.module_utils.cut_end import (
     CUT_FILE,
     end_healthy,
@@ -35,9 +34,12 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.cut_end import
 from ansible_collections.pressluft.wordpress.plugins.module_utils.cut_step import (
     Bench,
     check_site,
+    is_back,
     prepare_tables,
     settle_site,
     switch_all,
+    switch_files,
+    take_look,
     turn_back,
     verify_production,
 )
@@ -50,7 +52,6 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.environment im
     open_environment,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment_lock import take_lock
-from ansible_collections.pressluft.wordpress.plugins.module_utils.health import take_reference
 from ansible_collections.pressluft.wordpress.plugins.module_utils.journal import (
     ENDED_CUTS,
     HEALTHY,
@@ -86,7 +87,7 @@ def cut_over(call):
     """Carry out a `cut_over` request (node-protocol.md): the result's `cut_over` and `health`."""
     if call.check_mode:
         return {"changed": True}
-    return dict(run_cut_over(call, call.production), changed=True)
+    return dict(run_cut_over(call, call.production or call.environment), changed=True)
 
 
 def run_cut_over(call, environment):
@@ -211,10 +212,10 @@ def _go_forward(bench, cut):
     """Up to the switch. False when it was given up: then the journal says why."""
     journal = bench.journal
     journal.record_cut(state=STARTED, started_at=clock.read_now())
-    bench.state.set_status("deploying")
+    bench.state.set_status("restoring" if cut.kind == RESTORE else "deploying")
     bench.on_step("started")
     try:
-        journal.record_cut(reference=dataclasses.asdict(take_reference(cut.environment, cut.source_url)))
+        journal.record_cut(reference=take_look(cut))
         save_measures(journal, verify_production(bench, cut))
         bench.on_step("verified")
         prepare_tables(bench, cut)
@@ -246,7 +247,7 @@ def _finish(bench, cut):
         raise  # the server may come back, and then this goes on
     except _FORESEEN as error:
         what = "the old one could not be brought back"
-        if _is_back(bench, cut):
+        if is_back(bench, cut):
             what = "the old one is back, but what was written meanwhile could not be set aside"
         raise NodeError(
             "ROLLBACK_FAILED",
@@ -255,17 +256,11 @@ def _finish(bench, cut):
         ) from error
 
 
-def _is_back(bench, cut):
-    """Whether the tables and the link are what they were before, whatever else there is to do."""
-    tables_are = cut.exchange.is_empty or exchange.find_position(bench.conn, cut.exchange) == exchange.BEFORE
-    return tables_are and release.read_current(cut.environment.root) == cut.release_old
-
-
 def _judge(bench, cut):
     """Settle what was switched and write the verdict down. A step that fails is a verdict too."""
     journal = bench.journal
     try:
-        release.switch_release(cut.environment.root, cut.release_new)
+        switch_files(bench, cut)
         if journal.cut.get("state") != SWITCHED:
             journal.record_cut(state=SWITCHED, switched_at=clock.read_now())
         bench.on_step("switched")

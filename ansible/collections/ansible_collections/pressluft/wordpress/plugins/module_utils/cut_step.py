@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from ansible_collections.pressluft.wordpress.plugins.module_utils import exchange, release, reload
-from ansible_collections.pressluft.wordpress.plugins.module_utils.cut import ROLLBACK
+from ansible_collections.pressluft.wordpress.plugins.module_utils import exchange, place, release, reload
+from ansible_collections.pressluft.wordpress.plugins.module_utils.cut import RESTORE, ROLLBACK
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import EnvironmentState
-from ansible_collections.pressluft.wordpress.plugins.module_utils.health import Reference, check_health
+from ansible_collections.pressluft.wordpress.plugins.module_utils.health import (
+    Reference,
+    check_health,
+    take_reference,
+)
 from ansible_collections.pressluft.wordpress.plugins.module_utils.localise import find_changed_keys
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.option_merge import (
@@ -54,8 +59,11 @@ def verify_production(bench, cut):
     """Refuse to go on when what is to be replaced is no longer what was observed; return its measures.
 
     Code is compared as a whole: the new release was made from it, so a component that production got since
-    would be lost. Raises `NodeError` `OVERWRITE_BLOCKED` that names what changed.
+    would be lost. A restore replaces whatever there is; only what it moves must still be where it was found.
+    Raises `NodeError` `OVERWRITE_BLOCKED` that names what changed.
     """
+    if cut.kind == RESTORE:
+        return _verify_places(cut)
     rows = [key for key in cut.expected if split_key(key)[0] in (TABLE, OPTION)]
     measures = measure_rows(bench.conn, cut.environment, rows, database=cut.exchange.live)
     code = measure_release(cut.environment, cut.release_old, make_protection(cut.protection))
@@ -73,6 +81,26 @@ def verify_production(bench, cut):
     return measures
 
 
+def _verify_places(cut):
+    moved = [found.live for found in cut.places if not place.is_as_found(found)]
+    if release.read_served(cut.environment.root) != cut.release_old:
+        moved.append(cut.environment.current)
+    if moved:
+        raise NodeError(
+            "OVERWRITE_BLOCKED",
+            "somebody replaced these while the restore was prepared: {0}".format(", ".join(moved)),
+            "Nothing was changed. Let nobody work on the site's folders meanwhile, then restore again.",
+        )
+    return {}
+
+
+def take_look(cut):
+    """What the pages show before the cut-over, as JSON. What a restore replaces excuses nothing: it may be broken."""
+    if cut.kind == RESTORE:
+        return dataclasses.asdict(Reference())
+    return dataclasses.asdict(take_reference(cut.environment, cut.source_url))
+
+
 def prepare_tables(bench, cut):
     """Bring what comes up to date: kept option rows, and numbers that were given meanwhile."""
     if cut.options:
@@ -80,7 +108,8 @@ def prepare_tables(bench, cut):
     both = set(cut.exchange.tables_in) & set(cut.exchange.tables_out)
     exchange.raise_auto_increment(bench.conn, both, of=cut.exchange.live, to=cut.exchange.incoming)
     exchange.create_database(bench.conn, cut.exchange.outgoing, like=cut.exchange.live)
-    _carry_files(cut, live=cut.release_old, to=cut.release_new)
+    if cut.kind != RESTORE:
+        _carry_files(cut, live=cut.release_old, to=cut.release_new)
 
 
 def switch_all(bench, cut):
@@ -88,8 +117,16 @@ def switch_all(bench, cut):
     rename_ms = exchange.exchange_tables(bench.conn, cut.exchange)
     renamed = time.monotonic()
     bench.on_step("renamed")
-    release.switch_release(cut.environment.root, cut.release_new)
+    switch_files(bench, cut)
     return {"rename_ms": round(rename_ms, 3), "gap_ms": round((time.monotonic() - renamed) * 1000, 3)}
+
+
+def switch_files(bench, cut):
+    """Bring in what no release owns, and serve the new release. Safe to repeat."""
+    for found in cut.places:
+        place.put_in(found)
+        bench.on_step("place exchanged")
+    release.switch_release(cut.environment.root, cut.release_new)
 
 
 def settle_site(bench, cut, options):
@@ -127,10 +164,28 @@ def turn_back(bench, cut):
         bench.on_step("prepared back")
         exchange.reverse_tables(conn, moved)
     bench.on_step("renamed back")
-    if release.read_current(cut.environment.root) == cut.release_new:
-        _carry_files(cut, live=cut.release_new, to=cut.release_old)
-    release.switch_release(cut.environment.root, cut.release_old)
+    _turn_files_back(bench, cut)
     bench.on_step("switched back")
+
+
+def _turn_files_back(bench, cut):
+    for found in cut.places:
+        place.put_back(found)
+        bench.on_step("place put back")
+    root = cut.environment.root
+    if cut.kind != RESTORE and release.read_current(root) == cut.release_new:
+        _carry_files(cut, live=cut.release_new, to=cut.release_old)
+    if cut.release_old:
+        release.switch_release(root, cut.release_old)
+    else:
+        release.serve_nothing(root)
+
+
+def is_back(bench, cut):
+    """Whether tables, places and the link are what they were before, whatever else there is to do."""
+    tables_are = cut.exchange.is_empty or exchange.find_position(bench.conn, cut.exchange) == exchange.BEFORE
+    places_are = all(place.find_position(found) == exchange.BEFORE for found in cut.places)
+    return tables_are and places_are and release.read_served(cut.environment.root) == cut.release_old
 
 
 def find_late_writes(bench, cut, measures, *, database):

@@ -34,12 +34,15 @@ def measure_needs(conn, production, source, *, tables, components, state_dir):
     files = measure_folder(os.path.realpath(production.current))
     files += sum(measure_folder(os.path.join(os.path.realpath(source.current), path)) for path in components)
     needs = [(os.path.join(production.root, "releases"), files), (state_dir, _JOURNAL_BYTES)]
+    size = _measure_tables(conn, source, tables) + _measure_tables(conn, production, ["options"])
+    return [*needs, *find_datadir(conn, size)]
+
+
+def find_datadir(conn, size):
+    """What `size` bytes of tables take, as `check_space` wants it; nothing where the server is on another host."""
     datadir, host = run_query(conn, "SELECT @@datadir, @@hostname")[0]
-    if host == socket.gethostname() and os.path.isdir(datadir):
-        needs.append(
-            (datadir, _measure_tables(conn, source, tables) + _measure_tables(conn, production, ["options"]))
-        )
-    return needs
+    is_here = host == socket.gethostname() and os.path.isdir(datadir)
+    return [(datadir, size)] if is_here else []
 
 
 def measure_folder(path):

@@ -43,9 +43,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_copy i
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_release import (
     build_copy,
-    read_served,
     remove_copy,
-    serve_release,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_work import (
     PROTECTED_SCOPE,
@@ -177,7 +175,7 @@ def _prepare(work):
     detail = {
         "tables_in": [work.source.table(name) for name in copied.names],
         "tables_out": [work.source.table(name) for name in outgoing if name not in copied.unchanged],
-        "release_old": read_served(work.source.root),
+        "release_old": release.read_served(work.source.root),
         "release_new": work.release if work.is_full else "",
         "result": {
             "tables": len(copied.names),
@@ -206,7 +204,7 @@ def _finish(work):
     """After the RENAME: serve the code, let nothing old be served, advance the baseline, forget the old."""
     prepared, journal = _read_prepared(work), work.state.journal()
     if prepared["release_new"]:
-        serve_release(work.source.root, prepared["release_new"])
+        release.switch_release(work.source.root, prepared["release_new"])
     work.on_step("switched")
     problems = [
         reload.reload_php(work.source.fpm_service),
@@ -227,7 +225,7 @@ def _finish(work):
     work.state.record(
         status="active",
         last_change_at=clock.read_now(),
-        current_release=read_served(work.source.root),
+        current_release=release.read_served(work.source.root),
         previous_release=None,
         refresh=None,
         refreshed_with=work.addresses,
@@ -276,7 +274,7 @@ def _check_work(work):
     check_tables(work.reader, work.production, incoming)
     check_tables(work.writer, work.source, outgoing)
     release.read_current(work.production.root)
-    served = read_served(work.source.root)
+    served = release.read_served(work.source.root)
     paths = work.find_paths()
     release.check_links(work.production.current, paths)
     if served:
@@ -310,7 +308,7 @@ def _measure_files(work, paths):
 
 def _keep_quiet(work):
     """Code and options of the source stay as they are, but for what keeps a copy quiet."""
-    served = work.source.release(read_served(work.source.root))
+    served = work.source.release(release.read_served(work.source.root))
     quiet.install_plugin(served, production_url=work.production.url)
     quiet.hide_from_search(work.writer, work.source.database, work.source.table(OPTIONS_TABLE))
 

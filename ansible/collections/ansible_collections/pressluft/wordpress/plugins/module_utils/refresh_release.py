@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ansible_collections.pressluft.wordpress.plugins.module_utils import durable_file, quiet, release
+from ansible_collections.pressluft.wordpress.plugins.module_utils import quiet, release
 from ansible_collections.pressluft.wordpress.plugins.module_utils.component import measure_components
 from ansible_collections.pressluft.wordpress.plugins.module_utils.measure import measure_preserved_files
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
@@ -43,23 +43,9 @@ def build_copy(work):
     )
 
 
-def read_served(root):
-    """The name of the release that is served, empty before the first. Raises `NodeError` for anything else."""
-    return release.read_current(root) if os.path.lexists(os.path.join(root, "current")) else ""
-
-
-def serve_release(root, name):
-    """Switch to a release, also where none was served yet. Safe to repeat."""
-    if read_served(root):
-        release.switch_release(root, name)
-        return
-    os.symlink(os.path.join("releases", name), os.path.join(root, "current"))
-    durable_file.sync_folder(root)
-
-
 def remove_copy(work):
     """Remove the release of this job, unless it is served."""
-    if os.path.isdir(work.source.root) and read_served(work.source.root) != work.release:
+    if os.path.isdir(work.source.root) and release.read_served(work.source.root) != work.release:
         release.remove_folder(work.source.root, work.release)
 
 
@@ -83,7 +69,7 @@ def _build(work):
 
 def _find_owner(work):
     """Whose code the source runs; before its first release whose root it is, None where that is root."""
-    served = read_served(work.source.root)
+    served = release.read_served(work.source.root)
     owner = release.read_owner(work.source.release(served) if served else work.source.root)
     return owner if served or owner[0] else None
 
@@ -95,7 +81,7 @@ def _put_own_files(work, workshop):
     for path in release.find_paths(shared, lambda path: taken.cover(path) or _is_own(work, path)):
         if not taken.cover(path):
             workshop.link(os.path.join(shared, path), path)
-    served = read_served(work.source.root)
+    served = release.read_served(work.source.root)
     if not served:
         return
     current = work.source.release(served)

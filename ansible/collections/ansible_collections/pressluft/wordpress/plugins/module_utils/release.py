@@ -40,9 +40,14 @@ def read_current(root):
     )
 
 
+def read_served(root):
+    """The name of the release that is served, empty before the first. Raises `NodeError` for anything else."""
+    return read_current(root) if os.path.lexists(os.path.join(root, "current")) else ""
+
+
 def switch_release(root, name):
     """Serve another release, in one rename(2): there is no moment without one. Safe to repeat."""
-    if read_current(root) == name:
+    if read_served(root) == name:
         return
     if not os.path.isdir(os.path.join(root, "releases", check_name(name))):
         raise NodeError("ROLLBACK_FAILED", "release {0} is gone".format(name), "Restore the environment.")
@@ -54,10 +59,17 @@ def switch_release(root, name):
     durable_file.sync_folder(root)
 
 
+def serve_nothing(root):
+    """Take the link away, as it was before the first release."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(root, "current"))
+    durable_file.sync_folder(root)
+
+
 def remove_release(root, name):
     """Delete a release that is not served; one that is gone already is fine."""
     check_name(name)
-    if read_current(root) != name:
+    if read_served(root) != name:
         remove_folder(root, name)
 
 

@@ -21,7 +21,38 @@ _LOCKED = "already locked"
 # Only lines of these kinds are ever repeated: what a backend prints beside them may hold what it was given.
 _TELLING = re.compile(r"^(Fatal: |error: |unable to |wrong password|repository is |Is there a repository)")
 _USER_INFO = re.compile(r"://[^/@\s]+@")
-_NO_REPOSITORY = re.compile(r"Is there a repository at|unable to open config file")
+_NO_REPOSITORY = re.compile(
+    r"unable to open config file.*(does not exist|no such file|not found|404)", re.IGNORECASE
+)
+_CAUSES = (
+    (
+        re.compile(
+            r"signature|access.?key|access.?denied|permission denied|unsupported algorithm|forbidden"
+            r"|unauthorized|unable to authenticate",
+            re.IGNORECASE,
+        ),
+        "the storage refused the credentials",
+        "Correct the keys in the environment_file that node.ini names, and what they may do at the storage.",
+        False,
+    ),
+    (
+        re.compile(r"no space left|quota|disk full|insufficient storage", re.IGNORECASE),
+        "the storage is full",
+        "Make room there, or shorten the fleet's retention, then run the job again.",
+        False,
+    ),
+    (
+        re.compile(
+            r"connection (refused|reset|timed out)|no such host|i/o timeout|no route to host|deadline exceeded"
+            r"|network is unreachable|server closed|TLS handshake|service unavailable|bad gateway",
+            re.IGNORECASE,
+        ),
+        "the storage does not answer",
+        "Look whether the node reaches the storage; the job can be run again at any time.",
+        True,
+    ),
+)
+"""What restic's words mean, what to do, and whether it may pass by itself; the first that fits counts."""
 
 
 class Restic:
@@ -54,13 +85,15 @@ class Restic:
         found = [one for one in self.snapshots if snapshot_id and one["id"].startswith(snapshot_id)]
         return found[0] if len(found) == 1 else None
 
-    def run(self, arguments, *, timeout=COMMAND_SECONDS, allowed=()):
+    def run(self, arguments, *, timeout=COMMAND_SECONDS, allowed=(), descriptors=()):
         """Run `restic <arguments>` and return `(exit code, stdout)`; waits while another restic holds the lock.
+
+        It inherits `descriptors`, for arguments that name folders by them.
 
         Raises `NodeError` (`BACKUP_INVALID`) for any exit code but 0 and those `allowed`.
         """
         for attempt in range(_LOCK_ATTEMPTS):
-            done = self._run_once(arguments, timeout)
+            done = self._run_once(arguments, timeout, descriptors)
             said = done.stderr.decode("utf-8", "replace")
             if done.returncode == 0 or done.returncode in allowed:
                 return done.returncode, done.stdout
@@ -92,6 +125,12 @@ class Restic:
 
     def make_error(self, command, said):
         """The refusal that says what restic said, as far as it is known to hold no secret."""
+        lines = [line.strip() for line in said.splitlines() if _TELLING.match(line.strip())]
+        shown = _USER_INFO.sub("://", "; ".join(lines))[-500:] or "it gave no reason that may be shown"
+        for signs, cause, remedy, retry in _CAUSES:
+            if signs.search("; ".join(lines)):
+                text = "{0} ({1}); restic {2} said: {3}".format(cause, self.shown_repository, command, shown)
+                return NodeError("BACKUP_INVALID", text, remedy, retry=retry)
         if _NO_REPOSITORY.search(said):
             return NodeError(
                 "BACKUP_INVALID",
@@ -100,8 +139,6 @@ class Restic:
                     self._environment["RESTIC_PASSWORD_FILE"], self.shown_repository
                 ),
             )
-        lines = [line.strip() for line in said.splitlines() if _TELLING.match(line.strip())]
-        shown = _USER_INFO.sub("://", "; ".join(lines))[-500:] or "it gave no reason that may be shown"
         return NodeError(
             "BACKUP_INVALID",
             "restic {0} failed: {1}".format(command, shown),
@@ -109,7 +146,7 @@ class Restic:
             retry=_LOCKED in said,
         )
 
-    def _run_once(self, arguments, timeout):
+    def _run_once(self, arguments, timeout, descriptors=()):
         try:
             return subprocess.run(
                 ["restic", *arguments],
@@ -117,6 +154,7 @@ class Restic:
                 capture_output=True,
                 env=self._environment,
                 timeout=timeout,
+                pass_fds=descriptors,
                 check=False,
             )
         except FileNotFoundError as error:

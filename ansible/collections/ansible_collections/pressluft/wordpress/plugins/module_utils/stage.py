@@ -102,11 +102,11 @@ def stage(call):
             for side in (call.production, call.source)
         ]
         for state in states:
-            _check_active(state)
-        _check_not_cut(states[0])
+            check_active(state)
+        check_not_cut(states[0])
         if not call.check_mode:
             drop_expired(states[0], writer)
-        _check_names(states[0])
+        check_names(states[0])
         observation = _read_observation(call, states[0])
         seen = {make_key(found["kind"], found["name"]): found for found in observation["resources"]}
         baseline_id = (observation["baseline"] or {"id": ""})["id"]
@@ -126,7 +126,7 @@ def discard(call):
         state = stack.enter_context(
             open_environment(call.state_dir, call.production, job=call.job, conn=conn)
         )
-        _check_not_cut(state)
+        check_not_cut(state)
         staged = state.journal().has(STAGED)
         if not call.check_mode:
             _drop(conn, state, call.production)
@@ -306,7 +306,8 @@ def _read_observation(call, state):
     )
 
 
-def _check_active(state):
+def check_active(state):
+    """Refuse an environment that is busy or failed by the node's own word."""
     if state.status != "active":
         raise NodeError(
             "ENVIRONMENT_NOT_ACTIVE",
@@ -315,7 +316,8 @@ def _check_active(state):
         )
 
 
-def _check_not_cut(state):
+def check_not_cut(state):
+    """Refuse to prepare what has begun to go live."""
     if state.journal().cut:
         raise NodeError(
             "ANSIBLE_HOST_FAILED",
@@ -325,7 +327,7 @@ def _check_not_cut(state):
         )
 
 
-def _check_names(state):
+def check_names(state):
     """Databases carry the first digits of a job's id, which an author may choose: none may be that of a kept one."""
     kept = load_kept_cut(state)
     own = exchange.make_database_name(state.environment.database, "old_", state.job.id)

@@ -15,7 +15,8 @@ description:
     releases that are not served are left out.
   - Then reads every byte of the snapshot back from the storage. Only a backup that came back whole is noted in the
     environment's C(backups.json) and returned.
-  - O(request) holds C(scope), one of C(full), C(db), C(files), and C(retention_until), ISO 8601.
+  - O(request) holds C(scope), one of C(full), C(db), C(files), and C(retention_until), ISO 8601. With C(present_only)
+    the scope is what is there of the environment; where all is gone, nothing is stored and C(backup) is null.
   - Credentials are files on the node; none is on a command line or in a message.
 version_added: 0.1.0
 author: The Pressluft authors (@pressluft)
@@ -61,6 +62,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.backup import 
     FULL,
     SCOPES,
     create_backup,
+    find_present_scope,
     open_storage,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect
@@ -86,7 +88,10 @@ def back_up(call):
         if not call.check_mode:
             drop_expired(state, conn)
         restic = open_storage(call.state_dir, call.config_dir, config)
-        backup = None if call.check_mode else _make_backup(call, state, restic, config=config, scope=scope)
+        if call.request.get("present_only"):
+            scope = find_present_scope(conn, call.environment)
+        is_wanted = scope and not call.check_mode
+        backup = _make_backup(call, state, restic, config=config, scope=scope) if is_wanted else None
         return {"backup": backup, "changed": True, "node": state.report()}
 
 

@@ -52,7 +52,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.cut_over impor
 
 def main():
     """Run the module."""
-    run_module(cut_over, required=("production",))
+    run_module(cut_over)
 
 
 if __name__ == "__main__":
