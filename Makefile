@@ -14,7 +14,7 @@ PLAYBOOKS := $(wildcard ansible/playbooks/*.yml)
 # ansible-lint and lint-imports look for their own programs on PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help packages venv lint test demo bench bench-drift lock wheel clean
+.PHONY: help packages venv lint test demo bench bench-drift faults lock wheel clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -53,6 +53,9 @@ bench: packages venv ## Measure; not part of the tests
 
 bench-drift: packages venv ## Race the drift check against its rivals (apt: percona-toolkit b3sum)
 	$(BIN)/python -m pytest tests/bench -o python_files='bench_drift*.py' -q -s $(ARGS)
+
+faults: packages venv ## Break the reconciler at every fail point and on 2,000 random days
+	$(BIN)/python -m tests.faults --write $(ARGS)
 
 lock: venv ## Pin the dependencies of pyproject.toml, with hashes
 	$(PIP) install uv

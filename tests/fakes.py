@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from reconciler.errors import PressluftError, RepoUnusable, TipMoved
 from reconciler.ports import (
@@ -49,6 +50,9 @@ class FakeStore:
     heads: dict[str, str] = field(default_factory=dict)
     signatures: dict[str, str] = field(default_factory=dict)
     """The public key that signed a person's commit."""
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    trees: dict[str, dict[str, Folder]] = field(default_factory=dict)
+    """The folders of the commit that was read last, by path."""
 
 
 class FakeFleetRepo:
@@ -71,7 +75,6 @@ class FakeFleetRepo:
         self.trusts = trusts
         self._last_word: str | None = None
         self._names = {Branch.INTENTS: "main", Branch.STATUS: status_branch}
-        self._blobs: dict[str, bytes] = {}
 
     def commit_as_person(
         self,
@@ -108,21 +111,15 @@ class FakeFleetRepo:
     def read_folder(self, commit: str, path: str) -> Folder | None:
         if commit not in self.store.commits:
             raise RepoUnusable(f"there is no commit {commit}")
-        files = self.store.commits[commit].files
-        if path:
-            files = {
-                name[len(path) + 1 :]: data for name, data in files.items() if name.startswith(f"{path}/")
-            }
-        return self._make_folder(files) if files or not path else None
+        if commit not in self.store.trees:
+            self.store.trees.clear()
+            self._make_folder(self.store.commits[commit].files, "", self.store.trees.setdefault(commit, {}))
+        return self.store.trees[commit].get(path)
 
     def read_blob(self, oid: str, *, limit: int = 65_537) -> bytes:
-        for commit in self.store.commits.values():
-            for content in commit.files.values():
-                if isinstance(content, bytes):
-                    self._blobs[_hash("blob", content)] = content
-        if oid not in self._blobs:
+        if oid not in self.store.blobs:
             raise RepoUnusable(f"there is no blob {oid}")
-        return self._blobs[oid][:limit]
+        return self.store.blobs[oid][:limit]
 
     def push_changes(
         self,
@@ -229,6 +226,8 @@ class FakeFleetRepo:
         by_us: bool,
     ) -> str:
         files = _apply(self.store.commits[parent].files if parent else {}, changes)
+        contents = [content for content in changes.values() if isinstance(content, bytes)]
+        self.store.blobs.update({_hash("blob", content): content for content in contents})
         number = len(self.store.commits)
         commit_id = _hash("commit", f"{number} {parent} {message} {author}".encode())
         at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
@@ -238,11 +237,12 @@ class FakeFleetRepo:
         self.store.heads[name] = commit_id
         return commit_id
 
-    def _make_folder(self, files: Files) -> Folder:
+    def _make_folder(self, files: Files, path: str, found: dict[str, Folder]) -> Folder:
+        """Make the folder at `path` and all below it; `found` takes them by path."""
         folders: dict[str, Files] = {}
         entries: list[tuple[bytes, bytes, Entry]] = []
-        for path, content in files.items():
-            name, slash, rest = path.partition("/")
+        for below, content in files.items():
+            name, slash, rest = below.partition("/")
             if slash:
                 folders.setdefault(name, {})[rest] = content
             elif isinstance(content, Link):
@@ -252,12 +252,13 @@ class FakeFleetRepo:
                 entries.append(
                     (name.encode(), b"100644", Entry(name, _hash("blob", content), EntryKind.FILE))
                 )
-        for name, below in folders.items():
-            oid = self._make_folder(below).oid
+        for name, inside in folders.items():
+            oid = self._make_folder(inside, f"{path}/{name}".lstrip("/"), found).oid
             entries.append((f"{name}/".encode(), b"40000", Entry(name, oid, EntryKind.FOLDER)))
         entries.sort(key=lambda item: item[0])  # git sorts a folder as if its name ended with a slash
         raw = b"".join(mode + b" " + e.name.encode() + b"\0" + bytes.fromhex(e.oid) for _, mode, e in entries)
-        return Folder(_hash("tree", raw), tuple(entry for _, _, entry in entries))
+        found[path] = Folder(_hash("tree", raw), tuple(entry for _, _, entry in entries))
+        return found[path]
 
 
 def is_status(path: str) -> bool:
@@ -265,6 +266,7 @@ def is_status(path: str) -> bool:
     return path == "status" or path.startswith("status/")
 
 
+@lru_cache(maxsize=20_000)
 def _hash(kind: str, content: bytes) -> str:
     return hashlib.sha1(f"{kind} {len(content)}\0".encode() + content, usedforsecurity=False).hexdigest()
 
