@@ -147,10 +147,25 @@ class Fleet:
         }
         self.broken_promises += [f"{key} cut over: {what}" for what, is_so in holds.items() if not is_so]
 
+    def find_word(self) -> str | None:
+        """Find the newest commit by a daemon: what anybody else wrote to `status/` since then is not true."""
+        commit = self.people.fetch().status
+        while commit is not None and not self.store.commits[commit].entry.signed_by_us:
+            commit = self.store.commits[commit].parent
+        return commit
+
     def list_jobs(self) -> list[JobRecord]:
         """Read every job on record."""
-        tip = self.people.fetch().status
-        return [job for site in self.sites for job in self.observer.read_jobs(tip, site)]
+        word = self.find_word()
+        return [job for site in self.sites for job in self.observer.read_jobs(word, site)]
+
+    def find_forged(self) -> list[str]:
+        """Find what somebody else wrote to `status/` and nobody has put right."""
+        tip, word = self.people.fetch().status, self.find_word()
+        present, true = (
+            self.people.read_folder(commit, "status") if commit else None for commit in (tip, word)
+        )
+        return [] if present == true else ["what was forged under status/ is still there"]
 
     def look_at_promises(self) -> None:
         """Hold what is on record against what was on record before."""
@@ -214,9 +229,9 @@ class Fleet:
         lies = [f"{job_id} is told another way than it was" for job_id in told ^ healthy]
         bugs = [f"{job.id}: {job.error_message}" for job in jobs if is_bug(job)]
         raised = [repr(error) for machine in self.machines for error in machine.bugs]
-        seen = self.observer.read_status(self.people.fetch().status)
+        seen = self.observer.read_status(self.find_word())
         busy = [f"{env.name} is busy for ever" for env in seen.environments.values() if env.status in BUSY]
-        self.broken_promises += [*open_jobs, *lost, *lies, *bugs, *raised, *busy]
+        self.broken_promises += [*open_jobs, *lost, *lies, *bugs, *raised, *busy, *self.find_forged()]
 
 
 def make_all_sites(sites: tuple[str, ...]) -> dict[str, str]:

@@ -101,7 +101,7 @@ class SeeingRepo(FakeFleetRepo):
     """A repo that remembers what its daemon last saw."""
 
     def __init__(self, store: FakeStore) -> None:
-        super().__init__(store)
+        super().__init__(store, trusts=True)
         self.seen = Tip(None, None)
 
     def fetch(self) -> Tip:

@@ -105,6 +105,27 @@ class Day:
         """Pick an intent that was ever committed."""
         return self.chance.choice(list(self.fleet.intended)) if self.fleet.intended else None
 
+    def forge(self) -> None:
+        """Write to `status/` as somebody who wants a job to run again, a gate open, or a record gone."""
+        files = self.fleet.store.commits[self.fleet.people.fetch().status or ""].files
+        paths = [path for path in files if path.startswith("status/")]
+        if paths:
+            path = self.chance.choice(paths)
+            content = files[path]
+            swaps = {
+                b"succeeded": b"queued",
+                b"failed": b"active",
+                b"running": b"succeeded",
+                b"drifted": b"clean",
+            }
+            forged: bytes | None = content if isinstance(content, bytes) else None
+            for old, new in swaps.items():
+                forged = forged.replace(old, new) if forged else None
+            if forged == content or self.chance.random() < 0.3:
+                forged = None
+            self.tell(f"forge {path}: {'gone' if forged is None else 'changed'}")
+            self.fleet.people.commit_as_person({path: forged})
+
     def change_policy(self) -> None:
         """Stop promotions, or let them go on."""
         spec = self.chance.choice([OPEN, OPEN, STOPPED])
@@ -115,7 +136,7 @@ class Day:
         """Let visitors come, storage fail, themes break."""
         node = self.fleet.nodes[self.pick_site()]
         node.resources = make_drift(clean=self.chance.random() < 0.7)
-        node.backup_valid = self.chance.random() < 0.85
+        node.backup_valid = self.chance.random() < 0.6
         node.unhealthy = self.chance.random() < 0.2
         self.tell(f"a node: drift {node.resources}, backup {node.backup_valid}, unhealthy {node.unhealthy}")
 
@@ -171,13 +192,14 @@ ACTS: tuple[tuple[Callable[[Day], None], int], ...] = (
     (Day.promote_safely, 5),
     (Day.arm, 8),
     (Day.interleave, 5),
-    (Day.change_node, 3),
+    (Day.change_node, 7),
     (Day.move_clock, 3),
     (Day.kill, 2),
     (Day.cancel, 2),
     (Day.delete, 1),
     (Day.edit, 1),
-    (Day.change_policy, 1),
+    (Day.change_policy, 4),
+    (Day.forge, 2),
     (Day.lose_machine, 1),
 )
 
