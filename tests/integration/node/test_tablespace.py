@@ -10,7 +10,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.pressluft.wordpress.plugins.module_utils import tablespace
-from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect, find_tables
+from ansible_collections.pressluft.wordpress.plugins.module_utils.database import (
+    connect,
+    find_tables,
+    run_query,
+)
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import Environment
 from ansible_collections.pressluft.wordpress.plugins.module_utils.file_clock import FileClock, FileStamp
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import Measure, make_protection
@@ -267,17 +271,19 @@ def test_a_table_that_was_just_written_to_is_not_locked(
     watched: Watched, admin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tablespace, "_read_updates", REMEMBERED_UPDATES)
+    statements: list[str] = []
+
+    def run_and_note(connection: Any, sql: str, *args: Any) -> Any:
+        statements.append(sql)
+        return run_query(connection, sql, *args)
+
+    monkeypatch.setattr(tablespace, "run_query", run_and_note)
     admin.execute("DO SLEEP(1.1)")  # the server remembers writes by the second: let this one be a later one
     admin.execute("UPDATE wp_u SET v = 'now'")
-    before = count_locks(admin)
     watched.check()
-    assert count_locks(admin) - before == len({"t", "kid"})
-
-
-def count_locks(cursor: Any) -> int:
-    """How many export locks the server has given so far."""
-    cursor.execute("SHOW GLOBAL STATUS LIKE 'Com_flush'")
-    return int(cursor.fetchone()[1])
+    locked = " ".join(sql for sql in statements if "FOR EXPORT" in sql)
+    assert "wp_t" in locked
+    assert "wp_u" not in locked
 
 
 class CoarseClock(FileClock):
@@ -304,8 +310,9 @@ def test_two_changes_within_a_tick_of_a_coarse_clock_are_told_apart(watched: Wat
         admin.execute(f"UPDATE wp_u SET v = 'b{number}' WHERE id = 1")
         watched.find_proofs()
     wait_for_purge(admin)
-    watched.check()
-    assert "u" in watched.find_proofs()
+    ends = time.monotonic() + 120
+    while "u" not in watched.find_proofs():  # what tidies up may hold the table for a moment yet
+        assert time.monotonic() < ends
 
 
 class ClockSetBack(FileClock):

@@ -1,8 +1,8 @@
 """Measures both sides of an observation at once: two connections, the largest work first, nothing read twice.
 
 A table that its file proves unchanged is not read (`tablespace`). The others of both sides are one queue for two
-workers, since the server uses one core for each connection; options, code and folders are in the same queue. Large
-tables come first, each read by both workers.
+workers, since the server uses one core for each connection; code and folders are in the same queue. Large tables
+come first, each read by both workers.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.resource impor
     make_key,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_digest import (
+    Schema,
     read_schema,
     read_triggers,
 )
@@ -71,11 +72,11 @@ _LARGE = 8 << 20
 
 
 class Task(NamedTuple):
-    """A piece of work: its size, for the order, and what it does on the connections of one worker or of all."""
+    """A piece of work: its size, for the order, what it does, and on how many connections: none, one, all."""
 
     size: int
     run: Callable[[Sequence[Any]], None]
-    takes_all: bool = False
+    readers: int
 
 
 class Surveyor:
@@ -103,10 +104,11 @@ class Surveyor:
     def prepare(self, connection: Connection[Any]) -> List[Task]:
         """Prove what can be proved on a connection that stays ours, and return the rest of the work."""
         files = [
-            Task(_FIRST, lambda _readers: self._measure(COMPONENT, self._measure_components)),
-            Task(_FIRST, lambda _readers: self._measure(PATH, self._measure_paths)),
+            Task(_FIRST, lambda _readers: self._measure(COMPONENT, self._measure_components), 0),
+            Task(_FIRST, lambda _readers: self._measure(PATH, self._measure_paths), 0),
         ]
-        return [*files, self._make_option_task(), *self._make_table_tasks(connection)]
+        self._measure(OPTION, lambda: measure_options(connection, self._environment, self._protection))
+        return [*files, *self._make_table_tasks(connection)]
 
     def finish(self) -> Side:
         """Keep what is now known of the tables' files, and return all that was measured."""
@@ -115,12 +117,6 @@ class Surveyor:
         ):
             write_memory(self._state_dir, self._environment.id, self._known, origin=self._origin)
         return Side(self._measures, self._failures)
-
-    def _make_option_task(self) -> Task:
-        def measure(readers: Sequence[Connection[Any]]) -> None:
-            self._measure(OPTION, lambda: measure_options(readers[0], self._environment, self._protection))
-
-        return Task(0, measure)
 
     def _make_table_tasks(self, connection: Connection[Any]) -> List[Task]:
         tables: Dict[str, TableInfo] = {}
@@ -132,7 +128,11 @@ class Surveyor:
         ):  # a proof that cannot be had is none; what is wrong shows when the table is read
             self._known = {}
         return [
-            Task(info.data_length, self._make_reader(connection, name, info), info.data_length >= _LARGE)
+            Task(
+                info.data_length,
+                self._make_reader(connection, name, info),
+                WORKERS if info.data_length >= _LARGE else 1,
+            )
             for name, info in tables.items()
             if make_key(TABLE, name) not in self._measures
         ]
@@ -144,16 +144,23 @@ class Surveyor:
         self._tablespaces = spaces if self._origin else None
         memory = read_memory(self._state_dir, self._environment.id, origin=self._origin)
         triggers = read_triggers(connection, database) if memory else {}
-        for name, known in memory.items():
-            if name not in tables or not spaces.has_stamp(tables[name], known.stamp):
-                continue
-            # Read before the proof: the rows are then proved to have been the same at this moment too.
-            schema = read_schema(connection, database, tables[name].name, prefix=prefix, triggers=triggers)
-            if schema.digest == known.schema and spaces.is_unchanged(tables[name], known.stamp):
-                digest = digest_schema_and_rows(known.schema, known.rows)
-                evidence = {"schema": schema.text, "chunks": [], "rows": None}
-                self._measures[make_key(TABLE, name)] = Measure(digest, evidence=evidence, proof="tablespace")
-                self._known[name] = known
+        # Definitions are read before the proof: what it proves of the rows is then true of that moment too.
+        found = {
+            name: read_schema(connection, database, tables[name].name, prefix=prefix, triggers=triggers)
+            for name, known in memory.items()
+            if name in tables and spaces.has_stamp(tables[name], known.stamp)
+        }
+        same = {name for name, schema in found.items() if schema.digest == memory[name].schema}
+        proved = spaces.find_unchanged({tables[name]: memory[name].stamp for name in same})
+        for name in same:
+            if tables[name] in proved:
+                self._keep_proved(name, memory[name], found[name])
+
+    def _keep_proved(self, name: str, known: Known, schema: Schema) -> None:
+        digest = digest_schema_and_rows(known.schema, known.rows)
+        evidence = {"schema": schema.text, "chunks": [], "rows": None}
+        self._measures[make_key(TABLE, name)] = Measure(digest, evidence=evidence, proof="tablespace")
+        self._known[name] = known
 
     def _make_reader(
         self, gate: Connection[Any], name: str, info: TableInfo
@@ -178,7 +185,7 @@ class Surveyor:
         with hold_same_snapshot(readers, gate=gate, database=database, table=info.name) as same:
             content = read_table(same[0], self._environment, info, beside=same[1:])
         with self._lock:
-            if spaces and stamp and spaces.is_unchanged(info, stamp):
+            if spaces and stamp and spaces.find_unchanged({info: stamp}):
                 self._known[name] = Known(content.schema.digest, content.rows, stamp)
         return content.measure()
 
@@ -217,20 +224,23 @@ def survey_sides(surveyors: Sequence[Surveyor], *, defaults_file: str) -> List[S
         ours = [stack.enter_context(closing(connect(defaults_file))) for _surveyor in surveyors]
         found = pool.map(lambda surveyor, connection: surveyor.prepare(connection), surveyors, ours)
         tasks = sorted((task for tasks in found for task in tasks), key=lambda task: -task.size)
-        readers = [stack.enter_context(closing(connect(defaults_file))) for _worker in range(WORKERS)]
+        # Nothing to read, as on an unchanged site, is not worth a connection.
+        wanted = WORKERS if any(task.readers for task in tasks) else 0
+        readers = [stack.enter_context(closing(connect(defaults_file))) for _reader in range(wanted)]
         for task in tasks:
-            if task.takes_all:
+            if task.readers > 1:
                 task.run(readers)
-        waiting = deque(task for task in tasks if not task.takes_all)
-        for worker in [pool.submit(_work, waiting, reader) for reader in readers]:
+        waiting = deque(task for task in tasks if task.readers <= 1)
+        workers = [pool.submit(_work, waiting, readers[number : number + 1]) for number in range(WORKERS)]
+        for worker in workers:
             worker.result()
         return [surveyor.finish() for surveyor in surveyors]
 
 
-def _work(tasks: Deque[Task], connection: Connection[Any]) -> None:
+def _work(tasks: Deque[Task], readers: Sequence[Connection[Any]]) -> None:
     while True:
         try:
             task = tasks.popleft()
         except IndexError:
             return
-        task.run([connection])
+        task.run(readers)
