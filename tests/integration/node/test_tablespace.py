@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.pressluft.wordpress.plugins.module_utils import tablespace
+from ansible_collections.pressluft.wordpress.plugins.module_utils import survey, tablespace
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import (
     connect,
     find_tables,
@@ -284,6 +284,24 @@ def test_a_table_that_was_just_written_to_is_not_locked(
     locked = " ".join(sql for sql in statements if "FOR EXPORT" in sql)
     assert "wp_t" in locked
     assert "wp_u" not in locked
+
+
+def test_a_large_table_that_was_just_written_to_is_not_locked_to_share_it(
+    watched: Watched, admin: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tablespace, "_read_updates", REMEMBERED_UPDATES)
+    monkeypatch.setattr(survey, "_LARGE", 0)
+    monkeypatch.setattr(tablespace, "QUIET_SECONDS", 3600)
+    before = count_locks(admin)
+    admin.execute("CREATE TABLE wp_quiet (id INT PRIMARY KEY)")
+    Watched(watched.mariadb, watched.database, tmp_path / "new").check()
+    assert count_locks(admin) - before == len({"quiet"})
+
+
+def count_locks(cursor: Any) -> int:
+    """How many times tables were locked so far."""
+    cursor.execute("SHOW GLOBAL STATUS LIKE 'Com_lock_tables'")
+    return int(cursor.fetchone()[1])
 
 
 class CoarseClock(FileClock):

@@ -128,11 +128,7 @@ class Surveyor:
         ):  # a proof that cannot be had is none; what is wrong shows when the table is read
             self._known = {}
         return [
-            Task(
-                info.data_length,
-                self._make_reader(connection, name, info),
-                WORKERS if info.data_length >= _LARGE else 1,
-            )
+            Task(info.data_length, self._make_reader(connection, name, info), self._choose_readers(info))
             for name, info in tables.items()
             if make_key(TABLE, name) not in self._measures
         ]
@@ -141,7 +137,7 @@ class Surveyor:
         database, prefix = self._environment.database, self._environment.table_prefix
         spaces = Tablespaces(connection, database, clock=self._clock)
         self._origin = spaces.describe_origin()
-        self._tablespaces = spaces if self._origin else None
+        self._tablespaces = spaces
         memory = read_memory(self._state_dir, self._environment.id, origin=self._origin)
         triggers = read_triggers(connection, database) if memory else {}
         # Definitions are read before the proof: what it proves of the rows is then true of that moment too.
@@ -161,6 +157,11 @@ class Surveyor:
         evidence = {"schema": schema.text, "chunks": [], "rows": None}
         self._measures[make_key(TABLE, name)] = Measure(digest, evidence=evidence, proof="tablespace")
         self._known[name] = known
+
+    def _choose_readers(self, info: TableInfo) -> int:
+        """All for a large table, unless it is being written to: to share it, it is locked for a moment."""
+        spaces = self._tablespaces
+        return WORKERS if info.data_length >= _LARGE and spaces and spaces.is_quiet(info) else 1
 
     def _make_reader(
         self, gate: Connection[Any], name: str, info: TableInfo

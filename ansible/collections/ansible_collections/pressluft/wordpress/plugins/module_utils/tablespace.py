@@ -64,10 +64,9 @@ class Tablespaces:
         self._database = database
         self._clock = clock or FileClock()
         self._folder = _find_folder(connection, database)
-        self._updates = _read_updates(connection, database) if self._folder else {}
+        self._updates = _read_updates(connection, database)
         self._may_flush: Optional[bool] = None
-        if self._folder:
-            run_query(connection, "SET SESSION lock_wait_timeout = 0")
+        run_query(connection, "SET SESSION lock_wait_timeout = 0")
 
     def describe_origin(self) -> str:
         """What a stamp is only good with: this server, its data directory, this boot; empty without proofs."""
@@ -76,6 +75,10 @@ class Tablespaces:
         found = os.stat(self._folder)
         identity = server_identity(self._connection)
         return "%s %s %d:%d" % (identity, read_boot_id(), found.st_dev, found.st_ino)
+
+    def is_quiet(self, info: TableInfo) -> bool:
+        """Whether nobody seems to be writing to a table, so that a lock of a moment disturbs nobody: no proof."""
+        return not self._was_updated(info, int(time.time()) - QUIET_SECONDS)
 
     def has_stamp(self, info: TableInfo, stamp: Stamp) -> bool:
         """Whether it looks as if the table were unchanged, without a lock: no proof, but a lock is worth it."""
@@ -106,11 +109,7 @@ class Tablespaces:
     def take_stamp(self, info: TableInfo) -> Optional[Stamp]:
         """Stamp a table that nobody is writing to; None when it is in use or nothing could be proved."""
         path = self._find_file(info)
-        if (
-            not path
-            or self._was_updated(info, int(time.time()) - QUIET_SECONDS)
-            or not self._is_flush_short()
-        ):
+        if not path or not self.is_quiet(info) or not self._is_flush_short():
             return None
         with self._export([info]) as locked:
             if not locked or run_query(self._connection, "XA RECOVER"):
