@@ -10,10 +10,12 @@ from uuid import UUID, uuid5
 
 from reconciler.core.variables import NodeFolders
 from reconciler.core.world import StatusView
+from reconciler.index import Index
 from reconciler.observe import Observer
-from reconciler.ports import Json, RunOutcome, RunSpec, RunState
+from reconciler.ports import FleetRepo, Json, RunOutcome, RunSpec, RunState
 from reconciler.reconcile import PassReport, Reconciler, run_pass
 from reconciler.service import Service
+from reconciler.shelf import Kind
 from schemas.status import EnvironmentRecord, JobRecord
 from tests.fake_runner import FakePlaybookRunner
 from tests.fakes import FakeFleetRepo
@@ -157,6 +159,14 @@ class Node:
         return {}
 
 
+def list_recorded(repo: FleetRepo) -> list[JobRecord]:
+    """List all jobs that have a record, in no order."""
+    index = Index(repo)
+    index.update(repo.fetch(), now=START)
+    found = [index.read_record(leaf, JobRecord) for leaf in index.shelf.leaves[Kind.JOBS].values()]
+    return [job for job in found if job is not None]
+
+
 class Story:
     """A reconciler over fakes, driven step by step."""
 
@@ -240,10 +250,7 @@ class Story:
 
     def list_recorded(self) -> list[JobRecord]:
         """List the jobs on record, newest first."""
-        tip, observer = self.repo.fetch().status or "", Observer(self.repo)
-        folder = self.repo.read_folder(tip, "status")
-        sites = [entry.name for entry in folder.entries] if folder else []
-        jobs = [job for site in sites for job in observer.read_jobs(tip, site)]
+        jobs = list_recorded(self.repo)
         return sorted(jobs, key=lambda job: (job.created_at, str(job.id)), reverse=True)
 
     def see(self) -> StatusView:

@@ -24,6 +24,10 @@ Signature = Annotated[
         alias="X-Hub-Signature-256", description="`sha256=` and the body's HMAC (GitHub, Gitea, Forgejo)."
     ),
 ]
+GiteaSignature = Annotated[
+    str | None,
+    Header(alias="X-Gitea-Signature", description="The body's HMAC in hex (Gitea and Forgejo of old)."),
+]
 Token = Annotated[str | None, Header(alias="X-Gitlab-Token", description="The secret itself (GitLab).")]
 
 
@@ -59,11 +63,16 @@ async def read_metrics(desk: AtDesk, caller: From) -> Response:
 
 
 @router.post("/hooks/git", status_code=202, response_model=Health)
-async def take_hook(
-    request: Request, desk: AtDesk, signature: Signature = None, token: Token = None
+async def take_hook(  # noqa: PLR0917 - FastAPI passes arguments by name
+    request: Request,
+    desk: AtDesk,
+    signature: Signature = None,
+    gitea: GiteaSignature = None,
+    token: Token = None,
 ) -> Response:
     """Take a git server's word that something was pushed; it carries no input, it only says *look again*."""
-    require_signature(desk, await request.body(), signature=signature, token=token)
+    signed = signature or (f"sha256={gitea}" if gitea is not None else None)
+    require_signature(desk, await request.body(), signature=signed, token=token)
     desk.outbox.look_soon()
     desk.daemon.wake()
     return show(Health(status="ok"), status=202)

@@ -30,7 +30,14 @@ SIGNED = "sha256=" + hmac.new(SECRET, BODY, hashlib.sha256).hexdigest()
 JSON = {"Content-Type": "application/json"}
 
 
-@pytest.mark.parametrize("proof", [{"X-Hub-Signature-256": SIGNED}, {"X-Gitlab-Token": SECRET.decode()}])
+@pytest.mark.parametrize(
+    "proof",
+    [
+        pytest.param({"X-Hub-Signature-256": SIGNED}, id="github"),
+        pytest.param({"X-Gitlab-Token": SECRET.decode()}, id="gitlab"),
+        pytest.param({"X-Gitea-Signature": SIGNED.removeprefix("sha256=")}, id="gitea"),
+    ],
+)
 def test_a_signed_hook_makes_the_facade_look(living: Living, proof: dict[str, str]) -> None:
     called: list[str] = []
     living.facade.desk.daemon = Watched(wake=lambda: called.append("daemon"))
@@ -47,12 +54,27 @@ def test_a_signed_hook_makes_the_facade_look(living: Living, proof: dict[str, st
         {"X-Hub-Signature-256": SIGNED.removeprefix("sha256=")},
         {"X-Hub-Signature-256": "sha1=" + hmac.new(SECRET, BODY, hashlib.sha1).hexdigest()},
         {"X-Gitlab-Token": ""},
+        {"X-Gitea-Signature": ""},
+        {"X-Gitea-Signature": "0" * 64},
+        {"X-Gitea-Signature": SIGNED},
         {"X-Gitlab-Token": "hook secret "[:-2]},
     ],
 )
 def test_a_hook_that_is_not_signed_is_nobodys(living: Living, proof: dict[str, str]) -> None:
     answer = httpx.post(f"{living.url}/hooks/git", content=BODY, headers=JSON | proof)
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+
+
+def test_a_hook_is_only_ever_a_wake_up(living: Living) -> None:
+    body = json.dumps(
+        {"ref": "refs/heads/main", "after": "0" * 40, "commits": [{"added": ["status/x.yaml"]}]}
+    )
+    right = "sha256=" + hmac.new(SECRET, body.encode(), hashlib.sha256).hexdigest()
+    with living.reader() as client:
+        before = client.get("/api/jobs").json(), client.get("/api/sites").json()
+        answer = client.post("/hooks/git", content=body, headers=JSON | {"X-Hub-Signature-256": right})
+        assert (answer.status_code, answer.json()) == (202, {"status": "ok"})
+        assert (client.get("/api/jobs").json(), client.get("/api/sites").json()) == before
 
 
 def test_without_a_secret_no_hook_is_believed(tmp_path: Path) -> None:

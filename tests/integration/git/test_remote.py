@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reconciler.adapters import git_command
+from reconciler.adapters.git_repo import open_fleet_repo
 from reconciler.errors import RepoUnusable, Transient
 from reconciler.ports import Branch
-from tests.integration.git.opening import SAID, OpenFleet
+from tests.integration.git.opening import SAID, US, OpenFleet
 from tests.integration.git.people import Person, add_hook, git, make_bare_repo
 from tests.integration.git.sshd import Sshd, make_key
 
@@ -165,3 +170,88 @@ def test_a_push_that_hangs_after_it_arrived_is_found_to_have_arrived(
     monkeypatch.setattr(git_command.Git.run, "__kwdefaults__", {"timeout": 1.0})
     commit = repo.push_changes(Branch.STATUS, expected=tip, changes={"a": b"1"}, message=SAID)
     assert git(bare, "rev-parse", "main") == commit
+
+
+@pytest.fixture
+def agent(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An ssh-agent that holds the ed25519 key that the server lets in."""
+    started = subprocess.run(["ssh-agent", "-s"], capture_output=True, text=True, check=True).stdout
+    found = dict(re.findall(r"^(SSH_\w+)=([^;]+);", started, re.M))
+    monkeypatch.setenv("SSH_AUTH_SOCK", found["SSH_AUTH_SOCK"])
+    subprocess.run(["ssh-add", "-q", sshd.key], check=True)
+    yield
+    os.kill(int(found["SSH_AGENT_PID"]), signal.SIGTERM)
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_key_that_only_an_agent_holds_lets_in(
+    bare: Path, tmp_path: Path, sshd: Sshd, fleet: OpenFleet
+) -> None:
+    repo = open_fleet_repo(
+        sshd.url(bare),
+        branch=None,
+        status_branch=None,
+        signing_key=sshd.key.with_suffix(".pub"),
+        identity=US,
+        state_dir=tmp_path / "agent-state",
+        ssh_key=None,
+        known_hosts=sshd.known_hosts,
+    )
+    with repo:
+        tip = repo.fetch().status
+        commit = repo.push_changes(Branch.STATUS, expected=tip, changes={"a": b"1"}, message=SAID)
+        assert git(bare, "rev-parse", "main") == commit
+        assert repo.read_log(Branch.STATUS, limit=1)[0].signed_by_us, "the agent signs as well"
+
+
+def test_without_the_agent_nobody_is_let_in(bare: Path, sshd: Sshd, fleet: OpenFleet, tmp_path: Path) -> None:
+    uninvited = replace(sshd, key=make_key(tmp_path / "uninvited"))
+    with pytest.raises(Transient, match="Permission denied"):
+        fleet(sshd.url(bare), via=uninvited).fetch()
+
+
+def test_a_server_that_denies_pushes_is_quoted_and_asked_again(
+    bare: Path, sshd: Sshd, fleet: OpenFleet
+) -> None:
+    add_hook(bare, "pre-receive", "echo 'frozen for the audit' >&2; exit 1")
+    repo = fleet(sshd.url(bare), via=sshd)
+    tip = repo.fetch().status
+    with pytest.raises(Transient, match="frozen for the audit"):
+        repo.push_changes(Branch.STATUS, expected=tip, changes={"a": b"1"}, message=SAID)
+    assert repo.fetch().status == tip
+    add_hook(bare, "pre-receive", "exit 0")
+    assert repo.push_changes(Branch.STATUS, expected=tip, changes={"a": b"1"}, message=SAID)
+
+
+def test_other_refs_of_garbage_on_the_remote_do_not_keep_us_from_reading_and_are_named_when_it_refuses_a_push(
+    bare: Path, sshd: Sshd, fleet: OpenFleet
+) -> None:
+    repo = fleet(sshd.url(bare), via=sshd)
+    garbage = {
+        "garbage": "what is this",
+        "nothing": "0" * 40,
+        "gone": "ab" * 20,
+        "loop": "ref: refs/heads/loop",
+    }
+    for name, text in garbage.items():
+        (bare / "refs/heads" / name).write_text(f"{text}\n")
+    tip = repo.fetch().status
+    assert tip == git(bare, "rev-parse", "main")
+    with pytest.raises(Transient, match="bad object refs/heads/"):
+        repo.push_changes(Branch.STATUS, expected=tip, changes={"a": b"1"}, message=SAID)
+    for name in garbage:
+        (bare / "refs/heads" / name).unlink()
+    assert repo.push_changes(Branch.STATUS, expected=tip, changes={"a": b"1"}, message=SAID)
+
+
+def test_a_branch_of_garbage_on_the_remote_is_no_branch_and_no_commit_is_lost(
+    bare: Path, sshd: Sshd, fleet: OpenFleet
+) -> None:
+    repo = fleet(sshd.url(bare), branch="main", via=sshd)
+    tip = repo.fetch().status
+    good = (bare / "refs/heads/main").read_text()
+    (bare / "refs/heads/main").write_text("what is this\n")
+    with suppress(Transient, RepoUnusable):
+        assert repo.fetch() != tip
+    (bare / "refs/heads/main").write_text(good)
+    assert repo.fetch().status == tip

@@ -148,6 +148,26 @@ def test_an_outage_is_not_a_change_and_what_happened_meanwhile_is_seen(bell: Bel
     assert bell.count == 2
 
 
+def test_daemons_do_not_ask_a_remote_in_step() -> None:
+    waits: list[float] = []
+    enough = threading.Event()
+
+    class Patience(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout or 0)
+            if len(waits) >= 50:
+                enough.set()
+                return super().wait(0.01)
+            return False
+
+    watcher = Watcher(lambda: None, folder=None, read_tips=lambda: 1, interval=5)
+    watcher._stopped = Patience()
+    with watcher:
+        assert enough.wait(60)
+    assert len(set(waits)) > 25
+    assert 4 <= min(waits) <= max(waits) <= 6
+
+
 def test_a_folder_that_cannot_be_watched_leaves_the_timer(tmp_path: Path, bell: Bell) -> None:
     tips = iter(range(1000))
     with Watcher(bell.ring, folder=tmp_path / "gone", read_tips=lambda: next(tips), interval=0.02):

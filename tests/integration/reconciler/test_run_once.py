@@ -14,14 +14,13 @@ from reconciler.adapters.git_repo import GitFleetRepo
 from reconciler.adapters.playbook_runner import AnsiblePlaybookRunner
 from reconciler.daemon import Daemon, open_repo
 from reconciler.errors import RepoUnusable, Transient
-from reconciler.observe import Observer
 from reconciler.ports import Branch, CommitMessage, RunOutcome, RunSpec, RunState
 from reconciler.reconcile import Reconciler
 from reconciler.settings import Settings
 from schemas.state import JobStatus
 from schemas.status import JobRecord
 from tests.fake_runner import FakePlaybookRunner
-from tests.story import make_fleet_files, make_intent
+from tests.story import list_recorded, make_fleet_files, make_intent
 
 
 class Runner(FakePlaybookRunner):
@@ -85,8 +84,7 @@ def commit(settings: Settings, files: dict[str, str]) -> None:
 def read_jobs(settings: Settings) -> dict[str | None, JobRecord]:
     """Read all jobs by the name of their intent."""
     with open_repo(settings, purpose="person") as repo:
-        jobs = list(Observer(repo).read_jobs(repo.fetch().status, "acme"))
-    return {job.intent_name: job for job in jobs}
+        return {job.intent_name: job for job in list_recorded(repo)}
 
 
 @pytest.mark.timeout(60)
