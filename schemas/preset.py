@@ -13,7 +13,7 @@ from typing import Final
 
 from schemas.fleet import Environment
 from schemas.model import Model
-from schemas.state import Preset, ResourceClass
+from schemas.state import Preset
 
 CONTENT_TABLES: Final = (
     "posts",
@@ -199,74 +199,3 @@ def resolve_protection(source_env: Environment, target_env: Environment) -> Prot
 def make_union(*groups: Iterable[str]) -> tuple[str, ...]:
     """Unite groups of patterns, each once, in the order of first mention."""
     return tuple(dict.fromkeys(name for group in groups for name in group))
-
-
-def strip_prefix(table: str, *, prefix: str) -> str | None:
-    """Return a table's name without the environment's prefix, or None where it does not begin with it."""
-    return table.removeprefix(prefix) if table.startswith(prefix) and table != prefix else None
-
-
-def classify_table(name: str, protection: Protection) -> ResourceClass:
-    """Tell how a promotion treats the table `name` (without prefix); protected wins over preserved."""
-    if matches_any(protection.protected_tables, name):
-        return ResourceClass.PROTECTED
-    if matches_any(protection.preserved_tables, name):
-        return ResourceClass.PRESERVED
-    return ResourceClass.MERGEABLE
-
-
-def classify_option(name: str, protection: Protection) -> ResourceClass:
-    """Tell how a promotion treats the row of `options` called `name`."""
-    return (
-        ResourceClass.PRESERVED
-        if matches_any(protection.preserved_options, name)
-        else ResourceClass.MERGEABLE
-    )
-
-
-def classify_file(path: str, protection: Protection) -> ResourceClass:
-    """Tell how a promotion treats a file or folder, given relative to the root."""
-    if covers_any(protection.protected_paths, path):
-        return ResourceClass.PROTECTED
-    if covers_any(protection.preserved_files, path):
-        return ResourceClass.PRESERVED
-    return ResourceClass.MERGEABLE
-
-
-def is_volatile_option(name: str, protection: Protection) -> bool:
-    """Tell whether the row of `options` changes with every visit."""
-    return matches_any(protection.volatile_options, name)
-
-
-def is_volatile_file(path: str, protection: Protection) -> bool:
-    """Tell whether the file changes with every visit."""
-    return covers_any(protection.volatile_files, path)
-
-
-def matches_any(patterns: Iterable[str], name: str) -> bool:
-    """Tell whether one of the patterns is the whole of `name`."""
-    return any(matches_pattern(pattern, name) for pattern in patterns)
-
-
-def covers_any(patterns: Iterable[str], path: str) -> bool:
-    """Tell whether one of the patterns is `path` or a folder above it."""
-    parts = path.split("/")
-    ancestry = ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
-    return any(matches_pattern(pattern, step) for pattern in patterns for step in ancestry)
-
-
-def matches_pattern(pattern: str, name: str) -> bool:
-    """Match the whole of `name`; only `*` is special. Linear, so that no pattern can stall a pass."""
-    first, *rest = pattern.split("*")
-    if not rest:
-        return pattern == name
-    *middle, last = rest
-    if not name.startswith(first) or len(name) < len(first) + len(last) or not name.endswith(last):
-        return False
-    position, end = len(first), len(name) - len(last)
-    for piece in middle:
-        found = name.find(piece, position, end)
-        if found < 0:
-            return False
-        position = found + len(piece)
-    return True

@@ -1,20 +1,10 @@
 import pytest
+from ansible_collections.pressluft.wordpress.plugins.module_utils import resource
 
 from schemas.document import read_document
 from schemas.fleet import Environment
-from schemas.preset import (
-    COMMERCE_TABLES,
-    Protection,
-    classify_file,
-    classify_option,
-    classify_table,
-    is_volatile_file,
-    is_volatile_option,
-    matches_pattern,
-    resolve_protection,
-    strip_prefix,
-)
-from schemas.state import Preset, ResourceClass
+from schemas.preset import COMMERCE_TABLES, Protection, resolve_protection
+from schemas.state import Preset
 from tests.unit.schemas.documents import ENVIRONMENT, ENVIRONMENT_PATH, PRODUCTION, PRODUCTION_PATH
 
 
@@ -32,6 +22,11 @@ CONTENT = make_environment(Preset.CONTENT_PROTECT)
 COMMERCE = make_environment(Preset.COMMERCE_PROTECT)
 CONTENT_ONLY = resolve_protection(CONTENT, CONTENT)
 WITH_COMMERCE = resolve_protection(CONTENT, COMMERCE)
+
+
+def tell(protection: Protection) -> resource.Protection:
+    """Tell a node of a protection, as a run's variables do."""
+    return resource.make_protection(protection.model_dump(mode="json"))
 
 
 @pytest.mark.parametrize(
@@ -55,8 +50,8 @@ WITH_COMMERCE = resolve_protection(CONTENT, COMMERCE)
     ],
 )
 def test_a_table_is_classified_by_the_preset(name: str, under_content: str, under_commerce: str) -> None:
-    assert classify_table(name, CONTENT_ONLY) == under_content
-    assert classify_table(name, WITH_COMMERCE) == under_commerce
+    assert tell(CONTENT_ONLY).classify_table(name) == under_content
+    assert tell(WITH_COMMERCE).classify_table(name) == under_commerce
 
 
 @pytest.mark.parametrize(
@@ -78,10 +73,10 @@ def test_either_side_s_protect_only_adds() -> None:
     target = make_environment(Preset.CONTENT_PROTECT, paths=("wp-content/booking-files",))
     protection = resolve_protection(source, target)
     assert set(CONTENT_ONLY.protected_tables) < set(protection.protected_tables)
-    assert classify_table("booking_slots", protection) is ResourceClass.PROTECTED
-    assert classify_table("users", protection) is ResourceClass.PROTECTED
-    assert classify_file("wp-content/booking-files/1.pdf", protection) is ResourceClass.PROTECTED
-    assert classify_file("wp-content/uploads/2026/a.jpg", protection) is ResourceClass.PROTECTED
+    assert tell(protection).classify_table("booking_slots") == "protected"
+    assert tell(protection).classify_table("users") == "protected"
+    assert not tell(protection).is_code("wp-content/booking-files/1.pdf")
+    assert not tell(protection).is_code("wp-content/uploads/2026/a.jpg")
     assert protection.digest() != CONTENT_ONLY.digest()
 
 
@@ -99,8 +94,8 @@ def test_a_document_s_protect_reaches_the_protection() -> None:
     assert isinstance(source, Environment)
     assert isinstance(target, Environment)
     protection = resolve_protection(source, target)
-    assert classify_table("booking_slots", protection) is ResourceClass.PROTECTED
-    assert classify_table("wc_orders", protection) is ResourceClass.PROTECTED
+    assert tell(protection).classify_table("booking_slots") == "protected"
+    assert tell(protection).classify_table("wc_orders") == "protected"
 
 
 @pytest.mark.parametrize(
@@ -118,7 +113,7 @@ def test_a_document_s_protect_reaches_the_protection() -> None:
     ],
 )
 def test_an_option_is_classified(name: str, expected: str) -> None:
-    assert classify_option(name, CONTENT_ONLY) == expected
+    assert tell(CONTENT_ONLY).classify_option(name) == expected
 
 
 @pytest.mark.parametrize(
@@ -135,55 +130,14 @@ def test_an_option_is_classified(name: str, expected: str) -> None:
     ],
 )
 def test_a_file_is_classified(path: str, expected: str) -> None:
-    assert classify_file(path, CONTENT_ONLY) == expected
+    assert tell(CONTENT_ONLY).is_code(path) is (expected == "mergeable")
 
 
 def test_volatile_names_are_known() -> None:
-    assert is_volatile_option("_transient_x", CONTENT_ONLY)
-    assert is_volatile_option("product_cat_children", CONTENT_ONLY)
-    assert not is_volatile_option("blogname", CONTENT_ONLY)
-    assert is_volatile_file("wp-content/cache/page/index.html", CONTENT_ONLY)
-    assert is_volatile_file("wp-content/plugins/x/error_log", CONTENT_ONLY)
-    assert not is_volatile_file("wp-content/plugins/x/cache.php", CONTENT_ONLY)
-
-
-@pytest.mark.parametrize(
-    ("table", "expected"),
-    [
-        ("wp_posts", "posts"),
-        ("wpx_posts", None),
-        ("WP_posts", None),
-        ("wp_2_posts", "2_posts"),
-        ("wp_", None),
-    ],
-)
-def test_a_prefix_is_a_prefix_and_no_pattern(table: str, expected: str | None) -> None:
-    assert strip_prefix(table, prefix="wp_") == expected
-
-
-@pytest.mark.parametrize(
-    ("pattern", "name", "matches"),
-    [
-        ("a_c", "abc", False),
-        ("a?c", "abc", False),
-        ("a%", "abc", False),
-        ("[ab]", "a", False),
-        ("a.c", "abc", False),
-        ("a*", "a", True),
-        ("*a", "ba", True),
-        ("*", "", True),
-        ("a*a", "a", False),
-        ("a*a", "aa", True),
-        ("a*b*c", "a-b-c", True),
-        ("a*b*c", "acb", False),
-        ("*ab*ab*", "abab", True),
-        ("*ab*ab*", "aba", False),
-        ("a*", "Ab", False),
-    ],
-)
-def test_only_the_asterisk_is_special(pattern: str, name: str, matches: bool) -> None:
-    assert matches_pattern(pattern, name) is matches
-
-
-def test_a_pattern_of_many_asterisks_is_no_burden() -> None:
-    assert not matches_pattern("*a" * 500 + "b", "a" * 5_000)
+    node = tell(CONTENT_ONLY)
+    assert node.is_volatile_option("_transient_x")
+    assert node.is_volatile_option("product_cat_children")
+    assert not node.is_volatile_option("blogname")
+    assert not node.is_code("wp-content/cache/page/index.html")
+    assert not node.is_code("wp-content/plugins/x/error_log")
+    assert node.is_code("wp-content/plugins/x/cache.php")
