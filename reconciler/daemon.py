@@ -18,7 +18,7 @@ from reconciler.adapters.service_manager import ALIVE, READY, STOPPING, tell_ser
 from reconciler.core.variables import NodeFolders
 from reconciler.errors import PressluftError
 from reconciler.observe import Observer
-from reconciler.reconcile import PassReport, Reconciler, run_pass
+from reconciler.reconcile import GlanceMemory, PassReport, Reconciler, run_pass
 from reconciler.settings import Settings, find_bundled
 from reconciler.telemetry import Telemetry
 
@@ -80,7 +80,7 @@ class Daemon:
 
     def run(self) -> None:
         """Run until `stop`; a pass that fails is logged, and the loop lives on."""
-        self._serve(lambda _: False, most_failures=None)
+        self._serve(lambda _: False, most_failures=None, glances=GlanceMemory())
 
     def run_once(self) -> None:
         """Run until nothing is left to do: no job runs here, and no pass changes anything.
@@ -90,7 +90,13 @@ class Daemon:
         """
         self._serve(lambda report: report.settled and not report.running, most_failures=ONCE_FAILURES)
 
-    def _serve(self, is_done: Callable[[PassReport], bool], *, most_failures: int | None) -> None:
+    def _serve(
+        self,
+        is_done: Callable[[PassReport], bool],
+        *,
+        most_failures: int | None,
+        glances: GlanceMemory | None = None,
+    ) -> None:
         runner = self._make_runner()
         leftovers = runner.clean_leftovers()
         if leftovers:
@@ -98,7 +104,7 @@ class Daemon:
         with open_repo(self.settings, purpose="daemon") as repo:
             repo.check_own_key()
             self.telemetry.repo = repo
-            reconciler = self._make_reconciler(repo, runner)
+            reconciler = replace(self._make_reconciler(repo, runner), glances=glances)
             with repo.make_watcher(self.wake, interval=self.settings.poll_seconds):
                 log.info("watching", repo=self.settings.repo, worker=self.settings.worker)
                 self._loop(reconciler, is_done, most_failures=most_failures)

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 import structlog
 
+from reconciler.core.periodic import make_glance_key
 from reconciler.core.plan import Plan
 from reconciler.core.planner import make_plan
 from reconciler.core.story import make_message
 from reconciler.core.tampering import make_restoration, make_restoring_message
 from reconciler.core.variables import NodeFolders
-from reconciler.core.world import FleetView, StatusView, World
+from reconciler.core.world import FleetView, Glances, StatusView, World
 from reconciler.errors import RepoUnusable, TipMoved, Transient
 from reconciler.observe import Observer
 from reconciler.ports import Branch, Clock, FleetRepo, PlaybookRunner, RunOutcome, RunSpec, RunState, Tip
@@ -69,6 +71,14 @@ class Nobody:
 NOBODY = Nobody()
 
 
+@dataclass
+class GlanceMemory:
+    """The sources that this process looks at without being asked, and when each was last looked at."""
+
+    under_way: set[UUID] = field(default_factory=set)
+    last: dict[UUID, datetime] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Reconciler:
     """The ports a pass acts through, and who it is."""
@@ -86,6 +96,8 @@ class Reconciler:
     witness: Witness = NOBODY
     unstartable: dict[str, RunOutcome] = field(default_factory=dict)
     """Runs that could not be started in this process: they count as failed."""
+    glances: GlanceMemory | None = None
+    """What the periodic looks of this process have come to; `None` where it takes none."""
     claims: set[tuple[UUID, int]] = field(default_factory=set)
     """Jobs and epochs that this process claimed: what else runs under our name was a process before this one."""
 
@@ -195,6 +207,7 @@ def observe(reconciler: Reconciler) -> Look | None:
         worker=reconciler.worker,
         max_jobs=reconciler.max_jobs,
         claims=claims,
+        glances=fetch_glances(reconciler),
     )
     return Look(tip, reconciler.provenance.prove(world))
 
@@ -254,6 +267,36 @@ def fetch_outcomes(reconciler: Reconciler, status: StatusView) -> Mapping[UUID, 
     return {
         job.id: found[job.id] for job in held if found[job.id] or (job.id, job.epoch) in reconciler.claims
     }
+
+
+def fetch_glances(reconciler: Reconciler) -> Glances | None:
+    """Ask the runner about the periodic looks of this process."""
+    memory = reconciler.glances
+    if memory is None:
+        return None
+    going = {source: reconciler.runner.outcome(make_glance_key(source)) for source in memory.under_way}
+    return Glances(going, dict(memory.last))
+
+
+def start_glance(reconciler: Reconciler, source_id: UUID, spec: RunSpec) -> None:
+    """Start a periodic look; one that a process before this one left is removed first."""
+    if reconciler.glances is None:
+        return
+    if spec.key in reconciler.runner.find(spec.job_id, spec.epoch):
+        forget_glance(reconciler, source_id)
+    reconciler.glances.under_way.add(source_id)
+    start_run(reconciler, spec)
+
+
+def forget_glance(reconciler: Reconciler, source_id: UUID) -> None:
+    """Forget a periodic look that has ended; the next one is due an interval from now."""
+    key = make_glance_key(source_id)
+    if reconciler.runner.outcome(key).state is not RunState.RUNNING:
+        reconciler.runner.forget(key)
+    reconciler.unstartable.pop(key, None)
+    if reconciler.glances is not None:
+        reconciler.glances.under_way.discard(source_id)
+        reconciler.glances.last[source_id] = reconciler.clock.now()
 
 
 def read_outcomes(reconciler: Reconciler, job: JobRecord) -> Mapping[str, RunOutcome]:
@@ -317,6 +360,10 @@ def record(reconciler: Reconciler, plan: Plan) -> None:
         forget_runs(reconciler, job)
     for key in plan.stops:
         reconciler.runner.cancel(key)
+    for source_id in plan.glanced:
+        forget_glance(reconciler, source_id)
+    if plan.glance is not None:
+        start_glance(reconciler, *plan.glance)
     for spec in plan.runs:
         reconciler.on_step("before run")
         start_run(reconciler, spec)

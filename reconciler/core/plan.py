@@ -28,6 +28,10 @@ class Plan:
     runs: tuple[RunSpec, ...] = ()
     stops: tuple[str, ...] = ()
     """Keys of runs that are to be stopped: their jobs are cancelled."""
+    glance: tuple[UUID, RunSpec] | None = None
+    """The periodic look to start, with its source; nothing of it is committed."""
+    glanced: tuple[UUID, ...] = ()
+    """The sources whose look has ended, to be forgotten."""
     bugs: tuple[str, ...] = ()
     """Tracebacks of jobs that broke the planner: they end `failed`, the others go on."""
 

@@ -42,6 +42,15 @@ from reconciler.core.job import ENDED, Failed, JobEvent, Started, Waited, advanc
 from reconciler.core.kind import find_unmet, make_flow
 from reconciler.core.meeting import meet_environments, meet_sites, touch
 from reconciler.core.party import Misfit, Parties
+from reconciler.core.periodic import (
+    find_glance,
+    find_glance_keys,
+    find_source_id,
+    judge_glance,
+    list_glanced,
+    list_glancing,
+    make_glance_step,
+)
 from reconciler.core.plan import Plan
 from reconciler.core.record import check_record
 from reconciler.core.signer import SIGNERS_FILE, write_signers
@@ -68,7 +77,9 @@ def make_plan(world: World, intents: Mapping[UUID, Intent], *, folders: NodeFold
     draft.bury_damaged()
     draft.admit_intents()
     draft.carry_on_running()
+    draft.judge_glances()
     draft.settle_queued()
+    draft.glance()
     draft.free_environments()
     draft.mirror_sites()
     return draft.finish()
@@ -93,6 +104,8 @@ class Draft:
         self._sightings = list_sightings(world)
         self._cancellations = find_cancellations(self._sightings)
         self._stops: list[str] = []
+        self._glance: tuple[UUID, RunSpec] | None = None
+        self._glanced: list[UUID] = []
 
     def bury_damaged(self) -> None:
         """End the jobs whose record somebody broke: what became of them cannot be told any more."""
@@ -256,9 +269,38 @@ class Draft:
         node = view.parties.node.metadata.id
         running = sum(other.status is JobStatus.RUNNING for other in self._jobs.values())
         if ("node", node) not in self._held and running < self._world.max_jobs:
+            if self._stop_glances(find_site_key(job), ("node", node)):
+                return
             self._claim(job)
         # Claimed or next in turn: what comes after it on this site waits for it.
         self._turns.add(find_site_key(job))
+
+    def _stop_glances(self, *keys: Key) -> bool:
+        """Stop the glances that are in a job's way; it is claimed once they are gone, which takes a moment."""
+        in_way = [key for key, view in list_glancing(self._see()) if find_glance_keys(view) & set(keys)]
+        self._stops += in_way
+        return bool(in_way)
+
+    def judge_glances(self) -> None:
+        """Record what glances found that is not known yet; what was not found out is looked for again later."""
+        for source_id, view, outcome in list_glanced(self._see()):
+            self._glanced.append(source_id)
+            try:
+                found = judge_glance(view, outcome) if view else None
+                if found is not None:
+                    self._intents[found.job.id] = found.intent
+                    self._end(found.job, found.end)
+            except Exception:  # noqa: BLE001 - a loop boundary: a glance must stop no job
+                self._bugs.append(traceback.format_exc())
+
+    def glance(self) -> None:
+        """Look at a source without being asked, where nothing else is to be done on its site and node."""
+        self._stop_glances(*self._held)  # another daemon's job
+        waiting = {find_site_key(job) for job in self._jobs.values() if is_due(job, now=self._world.now)}
+        view = find_glance(self._see(), busy=self._held | waiting)
+        if view is not None:
+            spec = make_run_spec(view, make_glance_step(view), folders=self._folders)
+            self._glance = (find_source_id(view), spec)
 
     @property
     def _held(self) -> frozenset[Key]:
@@ -388,6 +430,8 @@ class Draft:
             story=tuple(self._lines),
             runs=tuple(self._runs),
             stops=tuple(self._stops),
+            glance=self._glance,
+            glanced=tuple(self._glanced),
             bugs=tuple(self._bugs),
         )
 

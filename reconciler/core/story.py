@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reconciler.core.job import Deferred, JobEvent, Retried, TakenOver
 from reconciler.ports import CommitMessage
 from schemas.intent import Intent, Promotion
-from schemas.state import IntentKind, JobStatus
+from schemas.state import IntentKind, JobStatus, JobType
 from schemas.status import JobRecord
 
 SUBJECT_BYTES = 160
@@ -35,7 +35,8 @@ class Line:
 
 def tell(job: JobRecord, intent: Intent | None, event: JobEvent | None = None) -> Line:
     """Tell one transition of a job in plain words."""
-    what = WORDS[job.intent_kind] if job.intent_kind else "intent"
+    unasked = "periodic drift check" if job.job_type is JobType.DRIFT_CHECK else "intent"
+    what = WORDS[job.intent_kind] if job.intent_kind else unasked
     return Line(f"{what} {tell_status(job, event)}: {tell_subject(job, intent)}{tell_reason(job)}", job)
 
 

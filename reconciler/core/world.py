@@ -77,6 +77,14 @@ class StatusView:
 
 
 @dataclass(frozen=True, slots=True)
+class Glances:
+    """What this daemon's own looks have come to (`core/periodic.py`), by source: none of it is in git."""
+
+    under_way: Mapping[UUID, RunOutcome] = field(default_factory=dict)
+    last: Mapping[UUID, datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """Everything a plan is made from.
 
@@ -95,5 +103,7 @@ class World:
     spent: Mapping[UUID, int] = field(default_factory=dict)
     allowed_signers: tuple[str, ...] | None = None
     """The keys in force: only they may sign commits that bring intents."""
+    glances: Glances | None = None
+    """`None` where this pass takes none."""
     unproven: Mapping[UUID, str] = field(default_factory=dict)
     """Open jobs whose intent none of those keys brought, each with the reason."""

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import Job
+from ansible_collections.pressluft.wordpress.plugins.module_utils.environment_lock import take_lock
 
 from reconciler.stack.mariadb import Login, MariaDB
 from tests.integration.node.observed_pair import IDS, JOB, PROTECTION, URLS, Pair, find_differing, make_pair
@@ -106,3 +108,39 @@ def test_a_probe_says_where_the_job_stands_and_looks_at_nothing(pair: Pair, tmp_
     found = play(pair, tmp_path, pressluft_job=job)["pressluft"]
     assert found["node"]["status"] == "active"
     assert "observation" not in found
+
+
+GLANCE = {"id": "99999999-9999-4999-8999-999999999999", "epoch": 0, "type": "drift_check", "step": "check"}
+
+
+def read_states(pair: Pair) -> dict[str, str]:
+    """Who was let in, what is bound and what is compared with; not what the node remembers of unchanged files."""
+    names = ("state.json", "identity.json", "baseline.json")
+    return {str(path): path.read_text() for name in names for path in Path(pair.state_dir).glob(f"*/{name}")}
+
+
+def test_a_periodic_look_claims_nothing_and_leaves_nothing(pair: Pair, tmp_path: Path) -> None:
+    play(pair, tmp_path)
+    before = read_states(pair)
+    pair.sql("INSERT INTO P.posts (post_title) VALUES ('Three')")
+    result = play(pair, tmp_path, pressluft_job=GLANCE)
+    assert find_differing(result["pressluft"]["observation"]) == {"posts"}
+    assert read_states(pair) == before
+    assert not list(Path(pair.state_dir).glob(f"*/jobs/{GLANCE['id']}"))
+    assert (
+        "observation" in play(pair, tmp_path)["pressluft"]
+    )  # the job's own next step is not superseded by it
+
+
+def test_a_periodic_look_gives_way_to_a_step_at_work(pair: Pair, tmp_path: Path) -> None:
+    play(pair, tmp_path)
+    folder = Path(pair.state_dir, pair.production.id)
+    with take_lock(str(folder), Job(JOB, 1, "env_promote", "cut_over"), wait=60):
+        refused = play(pair, tmp_path, pressluft_job=GLANCE)
+    assert "a job is at work there" in refused["pressluft_error"]["message"]
+
+
+def test_a_periodic_look_at_what_no_job_ever_bound_is_refused(pair: Pair, tmp_path: Path) -> None:
+    refused = play(pair, tmp_path, pressluft_job=GLANCE)
+    assert "no job was ever let in" in refused["pressluft_error"]["message"]
+    assert not list(Path(pair.state_dir).glob("*/identity.json"))

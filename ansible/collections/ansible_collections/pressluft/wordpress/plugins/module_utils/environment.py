@@ -21,6 +21,8 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.journal import
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 
 LOCK_WAIT_SECONDS = 30.0
+GLANCE = 0
+"""The epoch of a periodic look, which nobody claimed."""
 _EPOCHS_KEPT = 200
 
 
@@ -159,6 +161,30 @@ def open_environment(state_dir, environment, *, job, conn, lock_wait=LOCK_WAIT_S
         identity.bind_identity(state_dir, folder, environment, conn)
         _claim(folder, job)
         yield EnvironmentState(folder, environment, job=job, lock=lock)
+
+
+def check_rest(state_dir, environment):
+    """Return the state of an environment that no step of a job works on. Takes no lock and changes nothing.
+
+    Raises `NodeError`: one is at work, the environment is not `active`, its identity differs or was never bound.
+    """
+    folder = make_environment_folder_path(state_dir, environment.id)
+    if not os.path.exists(os.path.join(folder, "identity.json")):
+        raise make_restless(environment, "no job was ever let in there")
+    identity.bind_identity(state_dir, folder, environment, None)
+    state, holder = read_state(folder), read_holder(folder)
+    if holder is not None or state["status"] != "active":
+        raise make_restless(environment, "a job is at work there" if holder else "it is " + state["status"])
+    return state
+
+
+def make_restless(environment, reason):
+    """The error of a periodic look at a bad moment."""
+    return NodeError(
+        "ENVIRONMENT_NOT_ACTIVE",
+        "{0} was not looked at: {1}".format(environment.name, reason),
+        "Nothing to do: it is looked at again later.",
+    )
 
 
 def make_environment_folder_path(state_dir, environment_id):

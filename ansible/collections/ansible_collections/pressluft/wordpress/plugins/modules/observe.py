@@ -12,6 +12,8 @@ short_description: Measure what a promotion would touch, on both sides
 description:
   - Digests every table, row of C(options), code component and protected folder of a production and of an
     environment that was cloned from it, and sets the digests of the source's baseline beside them.
+  - With O(job.epoch) 0 it is a periodic look that nobody claimed. It takes no lock, gives way to every job, and fails
+    when one was at work meanwhile.
   - Changes nothing on either site. The observation is kept under the job's folder, so that a plan can name it.
   - O(request) may hold C(baselines), the id that the baseline of each source must have by the controller's word. Any
     other one, however truly sealed, is refused, and nothing is known then.
@@ -72,7 +74,12 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils import durable
 from ansible_collections.pressluft.wordpress.plugins.module_utils.arguments import find_subject, run_module
 from ansible_collections.pressluft.wordpress.plugins.module_utils.baseline import find_expected
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect
-from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import open_environment
+from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import (
+    GLANCE,
+    check_rest,
+    make_restless,
+    open_environment,
+)
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
 from ansible_collections.pressluft.wordpress.plugins.module_utils.observation import observe
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import make_protection
@@ -80,6 +87,8 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.resource impor
 
 def observe_sides(call):
     """Observe both sides while no other step of Pressluft changes either."""
+    if call.job.epoch == GLANCE:
+        return glance_at_sides(call)
     defaults_file = read_node_config(call.config_dir).mysql_defaults_file
     with ExitStack() as stack:
         conn = stack.enter_context(closing(connect(defaults_file)))
@@ -99,6 +108,25 @@ def observe_sides(call):
         if not call.check_mode:
             durable_file.write_json(subject.journal().make_path("observation.json"), observation)
         return {"observation": observation, "node": subject.report()}
+
+
+def glance_at_sides(call):
+    """Observe both sides without a claim or a lock: no job ever waits for this, and nothing of it is kept.
+
+    Raises `NodeError` when a job is at work on either side, or was let in meanwhile: then the look is worth nothing.
+    """
+    sides = (call.production, call.source)
+    before = [check_rest(call.state_dir, side) for side in sides]
+    observation = observe(
+        *sides,
+        make_protection(call.protection),
+        defaults_file=read_node_config(call.config_dir).mysql_defaults_file,
+        state_dir=call.state_dir,
+        expected=find_expected(call.request, call.source.id),
+    )
+    if [check_rest(call.state_dir, side) for side in sides] != before:
+        raise make_restless(call.source, "a job was let in during the look")
+    return {"observation": observation}
 
 
 def main():
