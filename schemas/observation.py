@@ -80,6 +80,8 @@ class NodeReport(Reported):
     epoch: int = 0
     last_change_at: Timestamp | None = None
     now: Timestamp | None = None
+    previous_release: str | None = None
+    """The release that a rollback would go back to."""
     cut: str | None = None
     """Where the cut-over of the asking job stands; none before it started."""
     finished: bool = False

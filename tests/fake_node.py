@@ -17,7 +17,12 @@ from tests.fakes import FakeFleetRepo
 from tests.story import Node, Story
 
 LOST = RunOutcome(RunState.LOST)
-LAST_STEPS = {"backup_create": "backup", "env_refresh": "refresh", "release_rollback": "rollback"}
+LAST_STEPS = {
+    "backup_create": "backup",
+    "env_refresh": "refresh",
+    "release_rollback": "rollback",
+    "health_check": "reset",
+}
 """The step with which a job ends on the node; a promotion ends with its cut-over."""
 
 
@@ -72,9 +77,12 @@ class FakeNode(Node):
             diary.staged = False
         if spec.step == "cut_over":
             return self.cut_over(spec, diary)
+        if spec.step.startswith("reset"):
+            self.status = "active"
         result = self.make_result(spec)
-        job = spec.variables["pressluft_job"]
-        if isinstance(job, dict) and LAST_STEPS.get(str(job["type"])) == spec.step:
+        job, request = spec.variables["pressluft_job"], spec.variables["pressluft_request"]
+        is_last = not isinstance(request, dict) or request.get("is_last", True)
+        if isinstance(job, dict) and LAST_STEPS.get(str(job["type"])) == job["step"] and is_last:
             diary.finished, diary.result = True, dict(result)
         return self.succeed(spec, result)
 

@@ -106,6 +106,8 @@ class Node:
     last_change_at: datetime | None = None
     overrides: dict[str, RunOutcome] = field(default_factory=dict)
     began: int = 0
+    resumed: str = ""
+    """The job whose cut-over a reset brings to its end."""
 
     def stamp(self, moment: datetime) -> str:
         """Write a time."""
@@ -156,6 +158,12 @@ class Node:
             return {"backup": made}
         if spec.step in {"cut_over", "rollback"}:
             self.last_change_at = now
+        if spec.step.startswith("reset"):
+            resumed: list[Json] = [self.resumed] if self.resumed else []
+            return {
+                "reset": {"release": self.resumed or "first", "resumed": resumed},
+                "health": {"healthy": True},
+            }
         return {}
 
 
@@ -285,4 +293,6 @@ STEPS = (
     "refresh-1",
     "refresh-2",
     "refresh-3",
+    "reset-1",
+    "reset-2",
 )

@@ -1,4 +1,4 @@
-"""The commands that write an intent: promote, drift-check, backup, refresh, rollback, cancel."""
+"""The commands that write an intent: promote, drift-check, backup, refresh, rollback, reset, cancel."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ from schemas.intent import (
     Intent,
     Promotion,
     Refresh,
+    Reset,
     Restore,
     Rollback,
 )
@@ -184,6 +185,24 @@ def restore(
     """
     site, environment = split_target(target)
     intent = make(Restore, {"environment": environment, "backup_id": backup_id}, reason)
+    write(open_service(repo, config), site, intent, wait=wait, as_json=as_json)
+
+
+@explained
+def reset(
+    target: Annotated[str, typer.Argument(metavar="SITE[/ENV]", help="What failed; a site is all of it.")],
+    reason: ReasonOption = None,
+    wait: WaitOption = False,
+    as_json: JsonOption = False,
+    repo: RepoOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Bring a failed environment back: what is half done is finished or undone, then it must prove healthy.
+
+    Example: pressluft reset acme/production --wait
+    """
+    site, environment = split_target(target) if "/" in target else (target, None)
+    intent = make(Reset, {"environment": environment}, reason)
     write(open_service(repo, config), site, intent, wait=wait, as_json=as_json)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from reconciler.core.flow import Flow, JobView
 from reconciler.core.gate import find_inactive, find_unmet_at_request, find_unmet_rollback, present
 from reconciler.core.promotion import make_promotion_flow
+from reconciler.core.reset import make_reset_flow
 from reconciler.core.restoration import find_unmet_restore, make_restore_flow
 from reconciler.core.upkeep import (
     make_backup_flow,
@@ -12,7 +13,7 @@ from reconciler.core.upkeep import (
     make_refresh_flow,
     make_rollback_flow,
 )
-from schemas.intent import Backup, DriftCheck, Promotion, Refresh, Restore, Rollback
+from schemas.intent import Backup, DriftCheck, Promotion, Refresh, Reset, Restore, Rollback
 from schemas.status import Blocked
 
 
@@ -31,6 +32,8 @@ def make_flow(view: JobView) -> Flow:
             return make_rollback_flow(view, view.intent)
         case Restore():
             return make_restore_flow(view, view.intent)
+        case Reset():
+            return make_reset_flow(view)
         case _:
             raise ValueError(f"an intent of kind {view.intent.kind} is never admitted")
 

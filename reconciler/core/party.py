@@ -15,6 +15,7 @@ from schemas.intent import (
     Promotion,
     Refresh,
     Restore,
+    Reset,
     Rollback,
 )
 
@@ -28,13 +29,15 @@ class Parties:
     node: Node
     production: Environment | None = None
     source: Environment | None = None
+    others: tuple[Environment, ...] = ()
+    """The rest of the site, where the job is about all of it."""
 
     @property
     def environments(self) -> tuple[Environment, ...]:
         """All environments that take part, each once."""
         named = {
             env.metadata.id: env
-            for env in (self.environment, self.production, self.source)
+            for env in (self.environment, self.production, self.source, *self.others)
             if env is not None
         }
         return tuple(named.values())
@@ -75,6 +78,8 @@ def find_parties(intent: Intent, *, site: str, view: FleetView) -> Parties | Mis
             return settle(found, view, environment=intent.spec.environment)
         case Rollback():
             return find_rollback_parties(intent.spec.environment, found, view)
+        case Reset():
+            return find_reset_parties(intent.spec.environment, found, view)
         case _:
             return Misfit(f"kind {intent.kind} is not carried out by this version; nothing was done")
 
@@ -129,6 +134,17 @@ def find_rollback_parties(name: str, site: SiteView, view: FleetView) -> Parties
     return settle(site, view, environment=name, production=environment)
 
 
+def find_reset_parties(name: str | None, site: SiteView, view: FleetView) -> Parties | Misfit | Unsettled:
+    """A reset is about one environment, or about all of a site's."""
+    if name is not None:
+        return settle(site, view, environment=name)
+    main = site.production or next(iter(site.environments.values()), None)
+    if main is None:
+        return Misfit(f"site {site.name!r} has no environments")
+    others = tuple(site.environments.values())
+    return settle(site, view, environment=main.metadata.name, others=others)
+
+
 def settle(
     site: SiteView,
     view: FleetView,
@@ -136,6 +152,7 @@ def settle(
     environment: str,
     source: Environment | None = None,
     production: Environment | None = None,
+    others: tuple[Environment, ...] = (),
 ) -> Parties | Misfit | Unsettled:
     """Put the parts together once nodes exist and nothing overlaps."""
     found = site.environments.get(environment)
@@ -148,7 +165,7 @@ def settle(
         return Misfit(
             f"environment {environment!r} names node {found.spec.node!r}: there is no nodes/{found.spec.node}.yaml"
         )
-    parties = Parties(site.document, found, node, production, source)
+    parties = Parties(site.document, found, node, production, source, others)
     return find_misplacement(parties, view) or parties
 
 

@@ -117,12 +117,36 @@ def test_what_has_not_failed_is_not_reset(living: Living, path: str) -> None:
     assert living.list_intents() == {}
 
 
-def test_a_reset_that_no_reconciler_can_carry_out_is_refused_and_not_written(living: Living) -> None:
+def test_a_reset_that_no_reconciler_carries_out_in_time_goes_on(living: Living) -> None:
     living.change(make_failed(datetime.now(UTC)))
     with living.admin() as admin:
         answer = admin.post(f"{PRODUCTION}/reset")
-    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
-    assert living.list_intents() == {}
+    assert answer.status_code == 503
+    assert len(living.list_intents()) == 1
+
+
+@pytest.mark.parametrize("path", [f"{PRODUCTION}/reset", f"/api/sites/{SITE_ID}/reset"])
+def test_a_failed_environment_that_proves_itself_is_active_again(patient: Living, path: str) -> None:
+    patient.change(make_failed(datetime.now(UTC)))
+    with patient.admin() as admin, reconciling(patient):
+        deadline = time.monotonic() + 60
+        while admin.get(f"/api/sites/{SITE_ID}").json()["status"] != "failed":
+            assert time.monotonic() < deadline, "the site mirrors its environments"
+            time.sleep(0.05)
+        answer = admin.post(path, json={"reason": "mended"})
+        assert (answer.status_code, answer.json()) == (200, {"success": True, "status": "active"})
+        assert admin.get(PRODUCTION).json()["status"] == "active"
+
+
+def test_a_reset_of_what_is_still_broken_says_why(patient: Living) -> None:
+    patient.change(make_failed(datetime.now(UTC)))
+    with patient.admin() as admin, reconciling(patient) as (_, node):
+        node.overrides["reset-1"] = RunOutcome(
+            RunState.FAILED, code="HEALTH_CHECK_FAILED", message="the front page answers 500", retry=False
+        )
+        answer = admin.post(f"{PRODUCTION}/reset")
+    assert (answer.status_code, answer.json()["code"]) == (409, "reset_validation_failed")
+    assert "answers 500" in answer.json()["message"]
 
 
 def test_a_restore_names_a_backup_of_the_environment_itself(living: Living) -> None:
