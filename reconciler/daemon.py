@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import FrameType
+from uuid import UUID
 
 import structlog
 
 from reconciler.adapters.git_repo import GitFleetRepo, Identity, TrustSettings, open_fleet_repo
+from reconciler.adapters.instance import hold_instance
 from reconciler.adapters.playbook_runner import AnsiblePlaybookRunner
 from reconciler.adapters.service_manager import ALIVE, READY, STOPPING, tell_service_manager
 from reconciler.core.variables import NodeFolders
@@ -97,6 +99,17 @@ class Daemon:
         most_failures: int | None,
         glances: GlanceMemory | None = None,
     ) -> None:
+        with hold_instance(self.settings.state_dir) as instance:
+            self._serve_as(instance, is_done, most_failures=most_failures, glances=glances)
+
+    def _serve_as(
+        self,
+        instance: UUID,
+        is_done: Callable[[PassReport], bool],
+        *,
+        most_failures: int | None,
+        glances: GlanceMemory | None,
+    ) -> None:
         runner = self._make_runner()
         leftovers = runner.clean_leftovers()
         if leftovers:
@@ -104,7 +117,7 @@ class Daemon:
         with open_repo(self.settings, purpose="daemon") as repo:
             repo.check_own_key()
             self.telemetry.repo = repo
-            reconciler = replace(self._make_reconciler(repo, runner), glances=glances)
+            reconciler = replace(self._make_reconciler(repo, runner), glances=glances, instance=instance)
             with repo.make_watcher(self.wake, interval=self.settings.poll_seconds):
                 log.info("watching", repo=self.settings.repo, worker=self.settings.worker)
                 self._loop(reconciler, is_done, most_failures=most_failures)

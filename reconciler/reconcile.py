@@ -19,6 +19,7 @@ from uuid import UUID
 
 import structlog
 
+from reconciler.core.claim import is_held_by, is_namesake
 from reconciler.core.periodic import make_glance_key
 from reconciler.core.plan import Plan
 from reconciler.core.planner import make_plan
@@ -89,6 +90,8 @@ class Reconciler:
     observer: Observer
     worker: str
     max_jobs: int
+    instance: UUID | None = field(default=None, kw_only=True)
+    """Which of the daemons called `worker` this is; a claim of another one of our name is not ours."""
     folders: NodeFolders
     provenance: Provenance = field(init=False)
     on_step: Callable[[str], None] = lambda _: None
@@ -187,7 +190,9 @@ def is_spent(reconciler: Reconciler, job: JobRecord) -> bool:
 def make_report(look: Look, *, changed: bool) -> PassReport:
     """Count what is open after the last look."""
     jobs = look.world.status.jobs.values()
-    held = [job for job in jobs if job.status is JobStatus.RUNNING and job.locked_by == look.world.worker]
+    world = look.world
+    running = [job for job in jobs if job.status is JobStatus.RUNNING]
+    held = [job for job in running if is_held_by(job, worker=world.worker, instance=world.instance)]
     queued = [job for job in jobs if job.status is JobStatus.QUEUED]
     return PassReport(changed=changed, running=len(held), queued=len(queued))
 
@@ -198,6 +203,7 @@ def observe(reconciler: Reconciler) -> Look | None:
     if tip.intents is None:
         return None
     status = reconciler.observer.read_status(tip.status)
+    warn_of_namesakes(reconciler, status)
     claims = read_claims(reconciler, status)
     world = World(
         fleet=reconciler.observer.read_fleet(tip.intents),
@@ -206,6 +212,7 @@ def observe(reconciler: Reconciler) -> Look | None:
         now=reconciler.clock.now(),
         worker=reconciler.worker,
         max_jobs=reconciler.max_jobs,
+        instance=reconciler.instance,
         claims=claims,
         glances=fetch_glances(reconciler),
     )
@@ -241,6 +248,19 @@ def fetch_trusted(reconciler: Reconciler) -> Tip:
     return reconciler.repo.fetch()
 
 
+def warn_of_namesakes(reconciler: Reconciler, status: StatusView) -> None:
+    """Say that another daemon goes by our name: its jobs are left to it until their deadline, as anybody's."""
+    for job in status.jobs.values():
+        if is_namesake(job, worker=reconciler.worker, instance=reconciler.instance):
+            log.error(
+                "another daemon goes by this name, or this one lost its state_dir: give each a worker name of its own",
+                worker=reconciler.worker,
+                job=str(job.id),
+                site=job.site,
+                held_by_instance=str(job.locked_instance),
+            )
+
+
 def read_claims(reconciler: Reconciler, status: StatusView) -> Mapping[str, FleetView]:
     """Read the fleet at each commit that a running job's claim saw, where that commit is still there."""
     found: dict[str, FleetView] = {}
@@ -261,7 +281,8 @@ def fetch_outcomes(reconciler: Reconciler, status: StatusView) -> Mapping[UUID, 
     held = [
         job
         for job in status.jobs.values()
-        if job.status is JobStatus.RUNNING and job.locked_by == reconciler.worker
+        if job.status is JobStatus.RUNNING
+        and is_held_by(job, worker=reconciler.worker, instance=reconciler.instance)
     ]
     found = {job.id: read_outcomes(reconciler, job) for job in held}
     return {

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from reconciler.core.claim import is_held_by
 from reconciler.core.job import ENDED
 from reconciler.core.plan import Plan
 from reconciler.core.world import World
@@ -124,7 +125,11 @@ class Telemetry:
         by_status = [job.status for job in status.jobs.values()]
         for state in (JobStatus.QUEUED, JobStatus.RUNNING):
             self._open.labels(state).set(by_status.count(state))
-        held = [job for job in status.jobs.values() if job.locked_by == world.worker]
+        held = [
+            job
+            for job in status.jobs.values()
+            if is_held_by(job, worker=world.worker, instance=world.instance)
+        ]
         self._held.set(sum(job.status is JobStatus.RUNNING for job in held))
         queued = [job.created_at for job in status.jobs.values() if job.status is JobStatus.QUEUED]
         self._oldest.set((world.now - min(queued)).total_seconds() if queued else 0)

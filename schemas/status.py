@@ -106,6 +106,8 @@ class JobRecord(Record):
     """When it was claimed."""
     locked_by: Message | None = None
     """Which daemon holds it."""
+    locked_instance: Id | None = None
+    """Which of the daemons of that name: an id that each keeps in its `state_dir`."""
     claimed_commit: BlobId | None = None
     """The commit of intents and policy that the claim saw."""
     waiting_for: tuple[Blocked, ...] = ()

@@ -36,6 +36,17 @@ def find_keys(job: JobRecord) -> frozenset[Key]:
     return frozenset({find_site_key(job), ("node", job.node_id or job.site)})
 
 
+def is_held_by(job: JobRecord, *, worker: str, instance: UUID | None) -> bool:
+    """Whether a job is held by this very daemon: another one may have been given the same name by mistake."""
+    return job.locked_by == worker and job.locked_instance in {None, instance}
+
+
+def is_namesake(job: JobRecord, *, worker: str, instance: UUID | None) -> bool:
+    """Whether a running job is held by another daemon of our name."""
+    is_running = job.status is JobStatus.RUNNING and job.locked_by == worker
+    return is_running and not is_held_by(job, worker=worker, instance=instance)
+
+
 def is_due(job: JobRecord, *, now: datetime) -> bool:
     """Whether a queued job's time has come."""
     return job.status is JobStatus.QUEUED and is_awake(job, now=now)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
+from uuid import UUID
 
 from reconciler.errors import IllegalTransition
 from schemas.state import ErrorCode, JobStatus
@@ -20,6 +21,7 @@ class Started:
     at: datetime
     by: str
     commit: str
+    instance: UUID | None = None
     spent: int = 0
     """The highest epoch of this job that any run is known of: a claim must never meet an earlier one's runs."""
 
@@ -32,6 +34,7 @@ class TakenOver:
     by: str
     run_after: datetime | None = None
     spent: int = 0
+    instance: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +122,14 @@ def advance(job: JobRecord, event: JobEvent) -> JobRecord:
 def describe(job: JobRecord, event: JobEvent) -> Mapping[str, object]:
     """Return the fields, beside the status, that an event changes."""
     match event:
-        case Started(at, by, commit, spent):
+        case Started(at, by, commit, instance, spent):
             return {
                 "epoch": max(job.epoch, spent) + 1,
                 "attempt_count": job.attempt_count + 1,
                 "taken_over": 0,
                 "locked_at": at,
                 "locked_by": by,
+                "locked_instance": instance,
                 "claimed_commit": commit,
                 "started_at": job.started_at or at,
                 "waiting_for": (),
@@ -133,12 +137,13 @@ def describe(job: JobRecord, event: JobEvent) -> Mapping[str, object]:
                 "error_code": None,
                 "error_message": None,
             }
-        case TakenOver(at, by, run_after, spent):
+        case TakenOver(at, by, run_after, spent, instance):
             return {
                 "epoch": max(job.epoch, spent) + 1,
                 # Of a row of take-overs the first counts: since then the node has not brought the job to an end.
                 "locked_at": job.locked_at if job.taken_over else at,
                 "locked_by": by,
+                "locked_instance": instance,
                 "run_after": run_after,
                 "taken_over": job.taken_over + 1,
             }
@@ -157,5 +162,7 @@ def describe(job: JobRecord, event: JobEvent) -> Mapping[str, object]:
             return {**ENDING, **cleared, "finished_at": at, "summary": summary}
 
 
-UNLOCKED: Final[Mapping[str, object]] = MappingProxyType({"locked_at": None, "locked_by": None, "step": None})
+UNLOCKED: Final[Mapping[str, object]] = MappingProxyType(
+    {"locked_at": None, "locked_by": None, "locked_instance": None, "step": None}
+)
 ENDING: Final[Mapping[str, object]] = MappingProxyType({"waiting_for": (), "run_after": None})

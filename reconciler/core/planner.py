@@ -36,7 +36,7 @@ from reconciler.core.cancellation import (
     decide_cancelling,
     find_cancellations,
 )
-from reconciler.core.claim import Key, find_keys, find_site_key, is_awake, is_due, order_by_turn
+from reconciler.core.claim import Key, find_keys, find_site_key, is_awake, is_due, is_held_by, order_by_turn
 from reconciler.core.flow import Decision, End, Flow, JobView, Keep, StartStep, make_refusal
 from reconciler.core.job import ENDED, Failed, JobEvent, Started, Waited, advance
 from reconciler.core.kind import find_unmet, make_flow
@@ -178,7 +178,7 @@ class Draft:
         self._jobs, self._environments, self._sites, self._records, self._lines, self._runs = state
 
     def _carry_on(self, job: JobRecord) -> None:
-        is_ours = job.locked_by == self._world.worker
+        is_ours = is_held_by(job, worker=self._world.worker, instance=self._world.instance)
         view = self._make_view(job)
         if isinstance(view, str):
             if is_ours:
@@ -267,8 +267,7 @@ class Draft:
         if view is None:
             return
         node = view.parties.node.metadata.id
-        running = sum(other.status is JobStatus.RUNNING for other in self._jobs.values())
-        if ("node", node) not in self._held and running < self._world.max_jobs:
+        if ("node", node) not in self._held and self._count_own() < self._world.max_jobs:
             if self._stop_glances(find_site_key(job), ("node", node)):
                 return
             self._claim(job)
@@ -301,6 +300,12 @@ class Draft:
         if view is not None:
             spec = make_run_spec(view, make_glance_step(view), folders=self._folders)
             self._glance = (find_source_id(view), spec)
+
+    def _count_own(self) -> int:
+        """Count the jobs that this daemon runs: `max_jobs` is a bound of each."""
+        running = (job for job in self._jobs.values() if job.status is JobStatus.RUNNING)
+        world = self._world
+        return sum(is_held_by(job, worker=world.worker, instance=world.instance) for job in running)
 
     @property
     def _held(self) -> frozenset[Key]:
@@ -349,6 +354,7 @@ class Draft:
             self._world.now,
             by=self._world.worker,
             commit=self._world.fleet.commit,
+            instance=self._world.instance,
             spent=self._world.spent.get(job.id, 0),
         )
         started = advance(job, event)

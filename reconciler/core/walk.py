@@ -241,6 +241,7 @@ def take_over(view: JobView, outcome: RunOutcome | None = None) -> End:
         by=view.world.worker,
         run_after=view.now + wait if wait else None,
         spent=view.world.spent.get(job.id, 0),
+        instance=view.world.instance,
     )
     return End(event, fields={"error_code": code, "error_message": known})
 

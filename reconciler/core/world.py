@@ -99,6 +99,8 @@ class World:
     now: datetime
     worker: str
     max_jobs: int
+    instance: UUID | None = None
+    """Which of the daemons called `worker` this is."""
     claims: Mapping[str, FleetView] = field(default_factory=dict)
     spent: Mapping[UUID, int] = field(default_factory=dict)
     allowed_signers: tuple[str, ...] | None = None

@@ -1,0 +1,238 @@
+"""Three daemons on one repository while people push: every job once, nothing forced, nothing lost.
+
+`PRESSLUFT_INTENTS=300 PRESSLUFT_SITES=30` is the whole of issue 6's promise; the default is a small one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID, uuid4, uuid5
+
+import pytest
+import structlog
+
+from reconciler.adapters.git_repo import GitFleetRepo, TrustSettings
+from reconciler.core.plan import Plan
+from reconciler.core.variables import NodeFolders
+from reconciler.daemon import SystemClock
+from reconciler.errors import Transient
+from reconciler.observe import Observer
+from reconciler.ports import RunOutcome, RunSpec, RunState
+from reconciler.reconcile import MOST_REFUSALS, Look, Reconciler, run_pass
+from schemas.state import JobStatus
+from schemas.status import JobRecord
+from tests.fake_runner import FakePlaybookRunner
+from tests.integration.git.opening import make_opener
+from tests.integration.git.people import git, make_bare_repo
+from tests.integration.git.sshd import make_key
+from tests.story import FakeClock, Node, make_environment, make_fleet_files, make_site_files
+
+INTENTS = int(os.environ.get("PRESSLUFT_INTENTS", "24"))
+SITES = int(os.environ.get("PRESSLUFT_SITES", "6"))
+PUSH_SECONDS = 0.1
+MOST_SECONDS = 1800
+SPACE = UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
+
+
+@dataclass
+class Tally:
+    """Counts what one daemon was refused, as its metrics do."""
+
+    refusals: int = 0
+    row: int = 0
+    longest_row: int = 0
+
+    def looked(self, look: Look) -> None:
+        """Heed nothing."""
+
+    def refused(self) -> None:
+        """Count."""
+        self.refusals += 1
+        self.row += 1
+        self.longest_row = max(self.longest_row, self.row)
+
+    def pushed(self, plan: Plan, look: Look) -> None:
+        """A push went through."""
+        self.row = 0
+
+
+@dataclass
+class Worker:
+    """A daemon in a thread of its own."""
+
+    reconciler: Reconciler
+    repo: GitFleetRepo
+    tally: Tally
+    errors: list[BaseException] = field(default_factory=list)
+
+    def work(self, stopped: threading.Event) -> None:
+        """Pass after pass, as the daemon's loop."""
+        while not stopped.is_set():
+            try:
+                self.tally.row = 0
+                run_pass(self.reconciler)
+            except Transient:
+                stopped.wait(0.05)
+            except BaseException as error:  # noqa: BLE001 - told by the test
+                self.errors.append(error)
+                return
+            stopped.wait(0.02)
+
+
+@dataclass
+class Nodes:
+    """What all nodes did: which job ran at which epoch."""
+
+    ran: list[tuple[UUID, int]] = field(default_factory=list)
+
+    def answer(self, spec: RunSpec) -> RunOutcome:
+        """Take a backup."""
+        self.ran.append((spec.job_id, spec.epoch))
+        node = Node(FakeClock(SystemClock().now()))
+        return RunOutcome(RunState.SUCCEEDED, {**node.make_result(spec), "node": node.report()}, rc=0)
+
+
+def write_fleet() -> dict[str, str]:
+    """A fleet of as many sites as are wanted on a third as many nodes."""
+    files = dict(make_fleet_files())
+    node = files["nodes/web-1.yaml"]
+    for number in range(2, SITES // 3 + 2):
+        text = node.replace("web-1", f"web-{number}").replace("localhost", f"10.0.0.{number}")
+        files[f"nodes/web-{number}.yaml"] = "\n".join(
+            f"metadata: {{name: web-{number}, id: {uuid5(SPACE, f'node-{number}')}}}"
+            if line.startswith("meta")
+            else line
+            for line in text.splitlines()
+        )
+    for number in range(SITES):
+        site = f"site-{number}"
+        files |= make_site_files(site, uuid5(SPACE, site))
+        text = make_environment("production", uuid5(SPACE, f"{site}-production"))
+        text = text.replace("acme", site).replace("web-1", f"web-{number % (SITES // 3) + 1}")
+        files[f"sites/{site}/environments/production.yaml"] = text
+    return files
+
+
+def write_intents() -> dict[str, str]:
+    """As many backups as are wanted, spread over the sites."""
+    text = "apiVersion: pressluft/v1\nkind: Backup\nmetadata: {name: NAME}\nspec: {environment: production}\n"
+    names = [(f"site-{number % SITES}", f"backup-{number}") for number in range(INTENTS)]
+    return {f"intents/{site}/{name}.yaml": text.replace("NAME", name) for site, name in names}
+
+
+class Pusher:
+    """Somebody who commits and pushes to the same branch all the time, with plain git."""
+
+    def __init__(self, name: str, bare: Path, folder: Path) -> None:
+        self.name, self.clone = name, folder / name
+        self.pushed: list[str] = []
+        git(bare, "clone", "--quiet", str(bare), self.clone)
+
+    def work(self, stopped: threading.Event) -> None:
+        """Push what is new until told to stop; a push that is refused is made again on the new tip."""
+        while not stopped.is_set():
+            began = time.monotonic()
+            self.commit({f"notes/{self.name}/{len(self.pushed)}.md": "x\n"})
+            stopped.wait(max(0, PUSH_SECONDS - (time.monotonic() - began)))
+
+    def commit(self, files: dict[str, str]) -> None:
+        """Commit files and push them."""
+        for path, text in files.items():
+            (self.clone / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.clone / path).write_text(text)
+        git(self.clone, "add", "--all")
+        git(self.clone, "commit", "--quiet", "-m", f"note of {self.name}")
+        while True:
+            try:
+                git(self.clone, "push", "--quiet", "origin", "HEAD:main")
+            except AssertionError:
+                git(self.clone, "pull", "--quiet", "--rebase", "origin", "main")
+            else:
+                self.pushed.append(git(self.clone, "rev-parse", "HEAD"))
+                return
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A repository that keeps a log of where its branch was."""
+    bare = make_bare_repo(tmp_path / "fleet.git")
+    git(bare, "config", "core.logAllRefUpdates", "always")
+    return bare
+
+
+@pytest.fixture
+def open_worker(bare: Path, tmp_path: Path) -> Iterator[Callable[[str, Nodes], Worker]]:
+    """Open daemons that trust each other's keys."""
+    names = ("one", "two", "three")
+    keys = {name: make_key(tmp_path / f"{name}.key") for name in names}
+    trusted = tmp_path / "trusted"
+    trusted.write_text("".join(f"{name} {(tmp_path / f'{name}.key.pub').read_text()}" for name in names))
+    with ExitStack() as opened:
+        fleet = make_opener(tmp_path, opened)
+
+        def open_it(name: str, node: Nodes) -> Worker:
+            repo = fleet(bare, state=name, signing_key=keys[name], trust=TrustSettings(trusted))
+            runner, tally = FakePlaybookRunner(), Tally()
+            runner.answer("backup", node.answer)
+            folders = NodeFolders("/state", "/etc/pressluft")
+            reconciler = Reconciler(
+                repo, runner, SystemClock(), Observer(repo), name, 4, folders, witness=tally, instance=uuid4()
+            )
+            return Worker(reconciler, repo, tally)
+
+        yield open_it
+
+
+def read_jobs(worker: Worker) -> list[JobRecord]:
+    tip, observer = worker.repo.fetch().status, Observer(worker.repo)
+    return [job for number in range(SITES) for job in observer.read_jobs(tip, f"site-{number}")]
+
+
+def test_three_daemons_do_every_job_once_while_people_push(
+    bare: Path, tmp_path: Path, open_worker: Callable[[str, Nodes], Worker]
+) -> None:
+    node, stopped, began = Nodes(), threading.Event(), time.monotonic()
+    people = [Pusher("ada", bare, tmp_path)]
+    people[0].commit(write_fleet())
+    people.append(Pusher("bob", bare, tmp_path))
+    people[0].commit(write_intents())
+    workers = [open_worker(name, node) for name in ("one", "two", "three")]
+    threads = [threading.Thread(target=each.work, args=(stopped,)) for each in (*people, *workers)]
+    observer = open_worker("one", node)
+    for thread in threads:
+        thread.start()
+    try:
+        while sum(job.status is JobStatus.SUCCEEDED for job in read_jobs(observer)) < INTENTS:
+            assert not any(worker.errors for worker in workers)
+            assert time.monotonic() - began < MOST_SECONDS
+            time.sleep(0.2)
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
+    jobs = read_jobs(observer)
+    assert {job.status for job in jobs} == {JobStatus.SUCCEEDED}
+    assert Counter(job_id for job_id, _ in node.ran) == Counter(job.id for job in jobs)
+    on_branch = set(git(bare, "rev-list", "main").split())
+    logged = git(bare, "reflog", "show", "--format=%H", "main").split()
+    assert set(logged) <= on_branch, "a commit was forced away"
+    assert {commit for person in people for commit in person.pushed} <= on_branch
+    assert max(worker.tally.longest_row for worker in workers) <= MOST_REFUSALS
+    structlog.get_logger().info(
+        "three daemons are done",
+        jobs=INTENTS,
+        sites=SITES,
+        seconds=round(time.monotonic() - began),
+        by_daemon=dict(Counter(job.locked_by for job in jobs)),
+        moves=len(logged),
+        of_people=sum(len(person.pushed) for person in people),
+        refused=[worker.tally.refusals for worker in workers],
+        most_in_a_row=max(worker.tally.longest_row for worker in workers),
+    )
