@@ -14,8 +14,8 @@ from schemas.intent import (
     Intent,
     Promotion,
     Refresh,
-    Restore,
     Reset,
+    Restore,
     Rollback,
 )
 
