@@ -32,11 +32,13 @@ from reconciler.observe import Observer
 from reconciler.ports import Branch, Clock, FleetRepo, PlaybookRunner, RunOutcome, RunSpec, RunState, Tip
 from reconciler.provenance import Provenance
 from schemas.document import dump
-from schemas.state import ErrorCode, JobStatus
+from schemas.state import ErrorCode, JobStatus, JobType
 from schemas.status import JobRecord, StatusRecord, make_record_path
 
 MOST_ROUNDS = 100
 """Looks of one pass. Runs take longer than a look, so only a plan that undoes itself gets there."""
+GATED = frozenset({JobType.ENV_PROMOTE, JobType.RELEASE_ROLLBACK})
+"""Jobs that a laxer policy could let through (spec.md §4, §6)."""
 MOST_REFUSALS = 10  # design §2: claims give up after 10 refusals and stay queued
 ENDED_FILE = "status/{site}/ended.txt"
 
@@ -262,9 +264,14 @@ def warn_of_namesakes(reconciler: Reconciler, status: StatusView) -> None:
 
 
 def read_claims(reconciler: Reconciler, status: StatusView) -> Mapping[str, FleetView]:
-    """Read the fleet at each commit that a running job's claim saw, where that commit is still there."""
+    """Read the fleet at each commit that a running job's claim saw, or that a gated job was admitted at.
+
+    A commit that is gone is left out: then the policy of today is all there is.
+    """
     found: dict[str, FleetView] = {}
-    commits = {job.claimed_commit for job in status.jobs.values() if job.status is JobStatus.RUNNING}
+    jobs = status.jobs.values()
+    commits = {job.claimed_commit for job in jobs if job.status is JobStatus.RUNNING}
+    commits |= {job.admitted_commit for job in jobs if job.job_type in GATED}
     for commit in sorted(commit for commit in commits if commit):
         try:
             found[commit] = reconciler.observer.read_claimed_fleet(commit)

@@ -11,8 +11,9 @@ from uuid import UUID
 
 from reconciler.core.job import Cancelled, Failed, advance
 from reconciler.core.party import Misfit, Parties, Unsettled, find_parties
+from reconciler.core.policy import describe_laxer
 from reconciler.core.world import FleetView, IntentFile, SiteView, World
-from schemas.intent import JOB_TYPES, Cancel, Intent, make_invalid_job_id, make_job_id
+from schemas.intent import JOB_TYPES, Cancel, Intent, Promotion, Rollback, make_invalid_job_id, make_job_id
 from schemas.model import NAME_PATTERN
 from schemas.state import ErrorCode, JobStatus
 from schemas.status import JobRecord
@@ -114,6 +115,8 @@ def admit(file: IntentFile, job_id: UUID, *, view: FleetView, now: datetime) -> 
     found = find_parties(file.intent, site=file.site, view=view)
     if isinstance(found, Misfit):
         return reject(job, f"{file.path}: {found.message}", now=now)
+    laxer = describe_laxer(view.fleet.spec) if isinstance(file.intent, Promotion | Rollback) else ""
+    job = job.model_copy(update={"notes": (laxer,)}) if laxer else job
     return job if isinstance(found, Unsettled) else bind(job, found)
 
 

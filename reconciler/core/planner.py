@@ -52,6 +52,7 @@ from reconciler.core.periodic import (
     make_glance_step,
 )
 from reconciler.core.plan import Plan
+from reconciler.core.policy import bind_parties, bind_world
 from reconciler.core.record import check_record
 from reconciler.core.signer import SIGNERS_FILE, write_signers
 from reconciler.core.story import Line, tell
@@ -228,7 +229,7 @@ class Draft:
             return (
                 f"the admitted version of {job.intent_path} (blob {job.intent_blob_id}) is gone from the repo"
             )
-        world = self._see()
+        world, admitted = self._see(), self._world.claims.get(job.admitted_commit or "")
         today = find_parties_of(job, intent, world.fleet)
         claimed = (
             self._world.claims.get(job.claimed_commit or "") if job.status is JobStatus.RUNNING else None
@@ -236,9 +237,11 @@ class Draft:
         parties = find_parties_of(job, intent, claimed) if claimed else today
         if not isinstance(parties, Parties):
             return parties.message
+        parties = bind_parties(parties, admitted)
+        today = bind_parties(today, admitted) if isinstance(today, Parties) else today
         if claimed and "pressluft.yaml" in world.fleet.broken:
             world = replace(world, fleet=replace(world.fleet, fleet=claimed.fleet))
-        return JobView(job, intent, parties, world, today)
+        return JobView(job, intent, parties, bind_world(world, admitted), today)
 
     def _see(self) -> World:
         """Return the world as this draft leaves it."""
@@ -328,7 +331,9 @@ class Draft:
             settle = self._refuse if isinstance(parties, Misfit) else self._wait
             settle(job, (make_blocked(parties.message),))
             return None
-        view = JobView(job, intent, parties, self._see(), parties)
+        admitted = self._world.claims.get(job.admitted_commit or "")
+        parties = bind_parties(parties, admitted)
+        view = JobView(job, intent, parties, bind_world(self._see(), admitted), parties)
         reasons = find_unmet(view)
         if not reasons:
             return view
@@ -371,7 +376,8 @@ class Draft:
         record = self._environments[view.parties.environment.metadata.id]
         if beginning is not None:
             self._environments[record.id] = life.change(record, beginning, at=self._world.now)
-        view = replace(view, job=started, world=replace(self._see(), outcomes=outcomes))
+        world = bind_world(self._see(), self._world.claims.get(job.admitted_commit or ""))
+        view = replace(view, job=started, world=replace(world, outcomes=outcomes))
         self._order(started, decide_running(view, make_flow(view)), view)
 
     def _end(self, job: JobRecord, end: End) -> None:

@@ -90,7 +90,8 @@ class World:
 
     `outcomes` maps a job to its steps' outcomes at its present epoch; a running job of this worker that is not in
     it is one that this process did not claim and whose runs nobody knows. `claims` holds the fleet at each commit
-    that a running job's claim saw, `spent` the highest epoch of a job that was claimed before.
+    that a running job's claim saw, or at which a job that gates bind was admitted; `spent` the highest epoch of a job
+    that was claimed before.
     """
 
     fleet: FleetView

@@ -97,7 +97,7 @@ def test_of_two_failed_environments_each_is_asked_and_the_last_ends_the_job(
     assert reset(story, "{}").status is JobStatus.SUCCEEDED
     asked = [spec.variables for spec in story.runner.started if spec.step.startswith("reset")]
     assert [spec["pressluft_environment"]["name"] for spec in asked] == ["production", "staging"]  # type: ignore[index,call-overload]
-    assert [spec["pressluft_request"] for spec in asked] == [{"is_last": False}, {"is_last": True}]
+    assert [spec["pressluft_request"]["is_last"] for spec in asked] == [False, True]  # type: ignore[index,call-overload]
     assert {story.environment(env).status for env in (PRODUCTION_ID, STAGING_ID)} == {
         EnvironmentStatus.ACTIVE
     }

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from contextlib import closing
 
-from ansible_collections.pressluft.wordpress.plugins.module_utils import exchange, refresh, reload
+from ansible_collections.pressluft.wordpress.plugins.module_utils import exchange, refresh, release, reload
 from ansible_collections.pressluft.wordpress.plugins.module_utils.cut_end import load_kept_cut
 from ansible_collections.pressluft.wordpress.plugins.module_utils.cut_over import resume_cut, run_program
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect
@@ -29,10 +29,6 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.journal import
 from ansible_collections.pressluft.wordpress.plugins.module_utils.kept import drop_expired
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
-from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_release import (
-    read_served,
-    serve_release,
-)
 
 
 def reset(call):
@@ -106,12 +102,12 @@ def _end_refresh(state, conn):
     if position == exchange.MIXED:
         raise _make_split("its tables are neither before nor after the refresh of job {0}".format(job_id))
     if position == exchange.AFTER and prepared["release_new"]:
-        serve_release(state.environment.root, prepared["release_new"])
+        release.switch_release(state.environment.root, prepared["release_new"])
 
 
 def _check_one_release(state, conn):
     """The release that is served, if the tables are those that came with it."""
-    served = read_served(state.environment.root)
+    served = release.read_served(state.environment.root)
     recorded, kept = state.content.get("current_release"), load_kept_cut(state)
     if not served:
         raise _make_split("no release is served")
