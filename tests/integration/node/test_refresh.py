@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import stat
 from collections.abc import Iterator
@@ -152,8 +153,8 @@ def test_an_upload_that_comes_right_after_it_was_copied_is_drift_afterwards(
 ) -> None:
     copy_folder = refresh_copy.copy_folder
 
-    def copy_then_upload(origin: str, place: str) -> Any:
-        done = copy_folder(origin, place)
+    def copy_then_upload(origin: str, place: str, **options: Any) -> Any:
+        done = copy_folder(origin, place, **options)
         copied.pair.path("production", "wp-content/uploads/late.png").write_bytes(b"late")
         return done
 
@@ -171,6 +172,60 @@ def test_a_second_refresh_copies_only_the_tables_that_changed(copied: Refreshing
     copied.pair.sql("INSERT INTO S.posts (post_title) VALUES ('only on the source')")
     assert copied.run_anew("protected")["refresh"]["tables"] == 1
     assert len(copied.rows("posts")) == 2
+
+
+def test_a_second_refresh_pulls_only_the_chunks_that_changed(copied: Refreshing) -> None:
+    copied.pair.sql(
+        "INSERT INTO P.posts (ID, post_title) SELECT seq, CONCAT('post ', seq) FROM seq_100_to_60000",
+        "UPDATE P.posts SET post_title = 'https://shop.test/one' WHERE ID = 30000",
+    )
+    assert copied.run_anew("protected")["refresh"]["rows"] > 50_000
+    copied.pair.sql("UPDATE P.posts SET post_title = 'https://shop.test/two' WHERE ID = 200")
+    done = copied.run_anew("protected")["refresh"]
+    assert (done["tables"], done["files"]) == (1, 0)
+    assert done["rows"] < 20_000
+    assert_same_posts(copied)
+    found = copied.pair.find("posts")
+    assert (found["production"], found["source"]) == (found["production_baseline"], found["source_baseline"])
+
+
+def test_a_copy_that_somebody_wrote_to_becomes_productions_again_by_chunks(copied: Refreshing) -> None:
+    chance = random.Random(4)
+    copied.pair.sql(
+        "INSERT INTO P.posts (ID, post_title) SELECT seq, CONCAT('post ', seq) FROM seq_100_to_60000"
+    )
+    copied.run_anew("protected")
+    for _round in range(3):
+        for side in "PS":
+            copied.pair.sql(*(make_change(side, chance) for _change in range(4)))
+        copied.run_anew("protected")
+        assert_same_posts(copied)
+        found = copied.pair.find("posts")
+        assert (found["production"], found["source"]) == (
+            found["production_baseline"],
+            found["source_baseline"],
+        )
+
+
+def make_change(side: str, chance: random.Random) -> str:
+    """One change of posts: a new row, one that goes, another text, another key."""
+    number = chance.randrange(100, 60_000)
+    return chance.choice(
+        [
+            f"INSERT INTO {side}.posts (post_title) VALUES ('https://shop.test/{number}')",
+            f"DELETE FROM {side}.posts WHERE ID = {number}",
+            f"UPDATE {side}.posts SET post_title = '{side} https://shop.test/{number}' WHERE ID = {number}",
+            f"UPDATE IGNORE {side}.posts SET ID = ID + {chance.randrange(70_000)} WHERE ID = {number}",
+        ]
+    )
+
+
+def assert_same_posts(copied: Refreshing) -> None:
+    """The copy's posts are production's but for the address, row by row."""
+    copied.pair.sql("SELECT ID, post_title FROM P.posts ORDER BY 1")
+    ours, theirs = copied.pair.production.url, copied.source.url
+    wanted = [(number, title.replace(ours, theirs)) for number, title in copied.pair.admin.fetchall()]
+    assert copied.rows("posts", "ID, post_title") == wanted
 
 
 def test_a_source_with_another_address_is_rewritten_again_though_no_table_changed(copied: Refreshing) -> None:

@@ -113,11 +113,19 @@ def advance_baseline(
     return dict(advanced, id=_make_id(advanced))
 
 
-def write_baseline(state_dir: str, source_id: str, baseline: Baseline, *, production: Measures) -> None:
-    """Write a baseline durably, in one step, with the evidence of production's measurements beside it.
+def write_baseline(
+    state_dir: str,
+    source_id: str,
+    baseline: Baseline,
+    *,
+    production: Measures,
+    source: Optional[Measures] = None,
+) -> None:
+    """Write a baseline durably, in one step, with the evidence of these measurements beside it.
 
-    Evidence that neither this baseline nor the one it replaces refers to is removed. Raises NodeError
-    (`DRIFT_CHECK_FAILED`) for one that is not as it was made: it may have waited in a file.
+    The source's tells a later refresh which chunks of the copy are still good. Evidence that neither this baseline
+    nor the one it replaces refers to is removed. Raises NodeError (`DRIFT_CHECK_FAILED`) for one that is not as it
+    was made: it may have waited in a file.
     """
     if baseline.get("id") != _make_id(baseline):
         raise _make_broken("to be written", "its content does not belong to its id")
@@ -125,7 +133,8 @@ def write_baseline(state_dir: str, source_id: str, baseline: Baseline, *, produc
     folder = os.path.join(os.path.dirname(path), "evidence")
     durable_file.make_private_folder(folder)
     before = _read_replaced(path)
-    for measure in production.values():
+    # Production's last: of the same digest, it is the one that can name rows.
+    for measure in [*(source or {}).values(), *production.values()]:
         if measure.digest and measure.evidence is not None:
             durable_file.write_json(_make_evidence_path(folder, measure.digest), dict(measure.evidence))
     seal = make_seal(state_dir, _make_purpose(source_id), _serialise(baseline))
@@ -186,10 +195,11 @@ def _make_evidence_path(folder: str, digest: str) -> str:
 
 def _remove_unused(folder: str, baselines: Iterable[Baseline]) -> None:
     used = {
-        os.path.basename(_make_evidence_path(folder, sides["production"]))
+        os.path.basename(_make_evidence_path(folder, digest))
         for baseline in baselines
         for sides in baseline["resources"].values()
-        if sides["production"]
+        for digest in sides.values()
+        if digest
     }
     for name in set(os.listdir(folder)) - used:
         with contextlib.suppress(OSError):

@@ -39,23 +39,24 @@ class CopiedFolder:
     target: Measure
 
 
-def copy_folder(source, target):
+def copy_folder(source, target, *, read_source=read_tree, read_target=read_tree):
     """Make `target` hold what `source` holds, and prove it; both are absolute, real paths (see `find_trusted`).
 
     `target` is made if it is missing. Its entries belong to whom `target` itself belongs; modes and times are
-    the source's. What changes meanwhile is copied again, up to three times. Raises `NodeError`.
+    the source's. What changes meanwhile is copied again, up to three times. `read_source` and `read_target` read a
+    folder as `manifest.read_tree` does: that of a `ManifestCache` need not hash what it knows. Raises `NodeError`.
     """
     source, target = os.fsencode(source), os.fsencode(target)
     _make_target(source, target)
     copied = removed = size = 0
-    present = _read(target)
+    present = _read(target, read_target)
     for _attempt in range(ATTEMPTS):
-        wanted = _read(source)
+        wanted = _read(source, read_source)
         _refuse_links_out(source, wanted)
         with contextlib.closing(_Copy(source, target, wanted=wanted, present=present)) as work:
             work.run()
         copied, removed, size = copied + work.copied, removed + work.removed, size + work.bytes
-        present = _read(target)
+        present = _read(target, read_target)
         if _compare(wanted, present):
             return CopiedFolder(copied, removed, size, _measure(wanted), _measure(present))
     raise NodeError(
@@ -190,8 +191,8 @@ def _mode(entry):
     return entry.mode & 0o777 if entry.kind == "f" else entry.mode
 
 
-def _read(top):
-    tree = read_tree(os.fsdecode(top))
+def _read(top, read):
+    tree = read(os.fsdecode(top))
     if tree.unreadable:
         raise NodeError(
             "ANSIBLE_HOST_FAILED",

@@ -66,11 +66,11 @@ def find_changed_keys(
     """
     with hold_snapshot(connection):
         plan = make_plan(connection, database, table)
-        before = _pair_chunks(evidence["chunks"])
+        before = pair_chunks(evidence["chunks"])
         if not plan.key or (before and len(before[0][1].bound) != len(plan.key)):
             return []
         packed = evidence["rows"] or [None] * len(before)
-        return _find_changed(connection, plan, before, packed=packed, same=set(_pair_chunks(now)))[:SAMPLES]
+        return _find_changed(connection, plan, before, packed=packed, same=set(pair_chunks(now)))[:SAMPLES]
 
 
 def _find_changed(
@@ -127,7 +127,7 @@ def _unpack(rows: Sequence[str]) -> Dict[str, str]:
     return {key: starts[index * _HASH_DIGITS : (index + 1) * _HASH_DIGITS] for index, key in enumerate(keys)}
 
 
-def _pair_chunks(chunks: Iterable[Sequence[Any]]) -> List[Span]:
+def pair_chunks(chunks: Iterable[Sequence[Any]]) -> List[Span]:
     """Each chunk with the bound that it begins after."""
     found: List[Span] = []
     after: Optional[Key] = None

@@ -17,6 +17,9 @@ from contextlib import contextmanager
 from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils import durable_file
+from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import (
+    make_environment_folder_path,
+)
 from ansible_collections.pressluft.wordpress.plugins.module_utils.file_clock import (
     FileClock,
     is_local,
@@ -89,7 +92,7 @@ class ManifestCache:
         except OSError as error:
             return Measure(None, unreadable="%s: %s" % (top, error.strerror))
 
-    def read_tree(self, top: str, *, skip: Skip) -> Tree:
+    def read_tree(self, top: str, *, skip: Optional[Skip] = None) -> Tree:
         """Read all entries below `top`, exactly as `manifest.read_tree` does."""
         with self._list(top) as look:
             if look is None:
@@ -173,6 +176,15 @@ class ManifestCache:
 
     def _make_purpose(self, path: str, origin: bytes) -> str:
         return "manifest %s of %s" % (os.path.relpath(path, self._state_dir), origin.decode("ascii"))
+
+
+def open_cache(
+    state_dir: str, environment_id: str, name: str = "", *, clock: Optional[FileClock] = None
+) -> ManifestCache:
+    """The memory of an environment's protected path (`name`, as below `current`), or of its code."""
+    folder = make_environment_folder_path(state_dir, environment_id)
+    label = hashlib.sha256(os.fsencode(name)).hexdigest()[:16] if name else "code"
+    return ManifestCache(state_dir, os.path.join(folder, "manifests", label), clock=clock)
 
 
 def _make_origin(root: str) -> str:

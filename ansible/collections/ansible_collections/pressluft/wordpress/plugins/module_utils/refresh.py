@@ -161,12 +161,8 @@ def _prepare(work):
         copy_paths(work, copied)
         work.on_step("files copied")
         baseline = _make_baseline(work, copied)
-        measures = {
-            key: [measure.digest, measure.evidence and dict(measure.evidence)]
-            for key, measure in copied.production.items()
-        }
-        path, content = journal.make_path(NEXT_FILE), {"baseline": baseline, "production": measures}
-        write_sealed(work.state_dir, path, content)
+        sides = {"production": _pack(copied.production), "source": _pack(copied.find_chunks())}
+        write_sealed(work.state_dir, journal.make_path(NEXT_FILE), dict(sides, baseline=baseline))
         work.on_step("baseline prepared")
         if not work.is_full:
             _keep_quiet(work)
@@ -251,8 +247,20 @@ def _advance(work):
             "the prepared baseline {0} is not what was written".format(path),
             "Refresh again as a new job; until then nothing is promoted from this source.",
         )
-    production = {key: Measure(digest, "", found) for key, (digest, found) in kept["production"].items()}
-    write_baseline(work.state_dir, work.source.id, kept["baseline"], production=production)
+    sides = {side: _unpack(kept[side]) for side in ("production", "source")}
+    write_baseline(work.state_dir, work.source.id, kept["baseline"], **sides)
+
+
+def _pack(measures):
+    """Measures as JSON can hold them."""
+    return {
+        key: [measure.digest, measure.evidence and dict(measure.evidence)]
+        for key, measure in measures.items()
+    }
+
+
+def _unpack(content):
+    return {key: Measure(digest, "", evidence) for key, (digest, evidence) in content.items()}
 
 
 def _make_baseline(work, copied):

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Set
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils import exchange, quiet, release
+from ansible_collections.pressluft.wordpress.plugins.module_utils.baseline import read_evidence
+from ansible_collections.pressluft.wordpress.plugins.module_utils.chunk_copy import copy_by_chunks, find_spans
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import (
     open_snapshot,
     quote_name,
@@ -23,6 +25,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.file_copy impo
 from ansible_collections.pressluft.wordpress.plugins.module_utils.held_folder import find_trusted
 from ansible_collections.pressluft.wordpress.plugins.module_utils.localise import ROWS_KEPT
 from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest import measure_folder
+from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest_cache import open_cache
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.option_row import measure_options
 from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_option import settle_options
@@ -59,6 +62,14 @@ class Copied:
     production: Dict[str, Measure] = field(default_factory=dict)
     source: Dict[str, Measure] = field(default_factory=dict)
 
+    def find_chunks(self):
+        """The copy's measures by which a later refresh knows what is still good: those of tables."""
+        return {
+            key: self.source[key]
+            for key in (make_key(TABLE, name) for name in self.names)
+            if key in self.source
+        }
+
 
 def copy_data(work, incoming):
     """Fill the shadow with the tables `incoming` (without prefix) as one moment of production shows them."""
@@ -85,7 +96,12 @@ def copy_paths(work, copied):
         if not os.path.lexists(linked):
             sides = Measure(None), measure_folder(place)
         elif os.path.isdir(origin):
-            done = copy_folder(origin, place)
+            done = copy_folder(
+                origin,
+                place,
+                read_source=_open_cache(work, work.production, path).read_tree,
+                read_target=_open_cache(work, work.source, path).read_tree,
+            )
             copied.files += done.copied + done.removed
             release.sync_tree(place)
             sides = done.source, done.target
@@ -94,6 +110,10 @@ def copy_paths(work, copied):
             copied.files += 1
             sides = measure_folder(origin), measure_folder(place)
         copied.production[make_key(PATH, path)], copied.source[make_key(PATH, path)] = sides
+
+
+def _open_cache(work, side, path):
+    return open_cache(work.state_dir, side.id, path)
 
 
 def _copy_rows(work, incoming, copied):
@@ -105,18 +125,42 @@ def _copy_rows(work, incoming, copied):
         copied.unchanged = _find_unchanged(work, incoming, copied)
         copied.names = [name for name in incoming if name not in copied.unchanged]
         for name in copied.names:
-            done = copy_table(
-                work.reader,
-                work.writer,
-                production.database,
-                production.table(name),
-                work.shadow,
-                source.table(name),
-                renamed=renamed,
-            )
-            copied.rows += done.rows
+            copied.rows += _copy_table(work, name, copied, renamed=renamed).rows
     finally:
         run_query(work.reader, "ROLLBACK")
+
+
+def _copy_table(work, name, copied, *, renamed):
+    """Copy a table, by its chunks where some of an earlier copy may still be good."""
+    origin = (work.production.database, work.production.table(name))
+    place = (work.shadow, work.source.table(name))
+    spans = _find_spans(work, name, copied)
+    if not any(span.expected for span in spans):
+        return copy_table(work.reader, work.writer, *origin, *place, renamed=renamed)
+    earlier = (work.source.database, work.source.table(name))
+    return copy_by_chunks(
+        work.reader, work.writer, origin, place, earlier=earlier, spans=spans, renamed=renamed
+    )
+
+
+def _find_spans(work, name, copied):
+    """What of a table the source may still have from its last refresh; nothing where it was rewritten otherwise."""
+    key = make_key(TABLE, name)
+    known = work.known["resources"].get(key) if _is_rewritten_alike(work) else None
+    # Keys of users' rights are renamed in the copy, and one prefix may be the beginning of the other.
+    renames = name == "usermeta" and work.production.table_prefix != work.source.table_prefix
+    if name == OPTIONS_TABLE or renames or not known or None in known.values():
+        return []
+    kept = [read_evidence(work.state_dir, work.source.id, known[side]) for side in ("production", "source")]
+    now = copied.production[key].evidence
+    if not now or not all(kept):
+        return []
+    return find_spans(now["chunks"], before=kept[0]["chunks"], copied=kept[1]["chunks"])
+
+
+def _is_rewritten_alike(work):
+    """Whether there is an earlier copy, and it was made for the addresses that both sides have now."""
+    return work.known is not None and work.state.content.get("refreshed_with") == work.addresses
 
 
 def _measure_production(work, incoming, copied):
@@ -134,8 +178,7 @@ def _find_unchanged(work, incoming, copied):
 
     Tables with foreign keys are always exchanged together.
     """
-    rewritten_alike = work.state.content.get("refreshed_with") == work.addresses
-    if work.known is None or not rewritten_alike or _has_foreign_keys(work):
+    if not _is_rewritten_alike(work) or _has_foreign_keys(work):
         return set()
     known = work.known["resources"]
     candidates = [

@@ -55,7 +55,7 @@ def copy_table(reader, writer, source_db, source_table, target_db, target_table,
         create_copy(
             reader, writer, (source_db, source_table), (target_db, target_table), renamed=renamed or {}
         )
-        return _copy_rows(
+        return copy_rows(
             reader, writer, (source_db, source_table), (target_db, target_table), columns=columns
         )
 
@@ -106,13 +106,15 @@ def _refuse_triggers(reader, database, table):
         raise make_unsupported(table, "has the trigger {0}".format(rows[0][0]))
 
 
-def _copy_rows(reader, writer, source, target, *, columns):
+def copy_rows(reader, writer, source, target, *, columns, where="TRUE"):
+    """Copy the rows for which `where` holds into a table that exists; sessions are as in `copy_table`."""
     room = min(fetch_packet_size(reader), fetch_packet_size(writer))
     # Two hexadecimal digits a byte: a row of values that are not large fills at most half a packet.
     large = min(LARGE_VALUE, room // (4 * len(columns)))
     insert = _Insert(writer, target, columns=columns, limit=min(_BATCH, room // 4))
+    select = "{0} WHERE {1}".format(make_row_select(source, columns, large), where)
     expected = 0
-    with contextlib.closing(stream_query(reader, make_row_select(source, columns, large))) as rows:
+    with contextlib.closing(stream_query(reader, select)) as rows:
         for row in rows:
             expected += 1
             if row[0] is None:

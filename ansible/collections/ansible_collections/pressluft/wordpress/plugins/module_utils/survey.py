@@ -7,8 +7,6 @@ come first, each read by both workers.
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -24,10 +22,12 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.database impor
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import (
     Environment,
-    make_environment_folder_path,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.file_clock import FileClock
-from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest_cache import ManifestCache
+from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest_cache import (
+    ManifestCache,
+    open_cache,
+)
 from ansible_collections.pressluft.wordpress.plugins.module_utils.measure import (
     Side,
     find_site_tables,
@@ -211,9 +211,7 @@ class Surveyor:
 
     def _make_cache(self, name: str) -> ManifestCache:
         """The memory of a folder, named as below `current`."""
-        folder = make_environment_folder_path(self._state_dir, self._environment.id)
-        label = hashlib.sha256(os.fsencode(name)).hexdigest()[:16] if name else "code"
-        return ManifestCache(self._state_dir, os.path.join(folder, "manifests", label), clock=self._clock)
+        return open_cache(self._state_dir, self._environment.id, name, clock=self._clock)
 
 
 def survey_sides(surveyors: Sequence[Surveyor], *, defaults_file: str) -> List[Side]:
