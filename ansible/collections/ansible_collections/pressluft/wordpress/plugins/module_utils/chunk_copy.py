@@ -85,14 +85,14 @@ def _take(writer, plan, span, *, earlier, columns):
     names = ", ".join(quote_name(column.name) for column in columns)
     where = make_where(plan.key, after=span.after, up_to=span.up_to)
     place = "{0}.{1}".format(*map(quote_name, earlier))
+    run_query(writer, "BEGIN")
     try:
         run_query(
             writer,
             "INSERT INTO {0} ({1}) SELECT {1} FROM {2} WHERE {3}".format(plan.table, names, place, where),
         )
-        if digest_range(writer, plan, after=span.after, up_to=span.up_to) == span.expected:
-            return True
+        is_good = digest_range(writer, plan, after=span.after, up_to=span.up_to) == span.expected
     except DatabaseError:  # a column it does not have, a lock: production has the rows
-        pass
-    run_query(writer, "DELETE FROM {0} WHERE {1}".format(plan.table, where))
-    return False
+        is_good = False
+    run_query(writer, "COMMIT" if is_good else "ROLLBACK")
+    return is_good
