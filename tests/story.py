@@ -147,7 +147,7 @@ class Node:
                 "reason": "" if self.backup_valid else "the snapshot is not in the storage any more",
             }
             return {"observation": self.observation(), "backup": word}
-        if spec.step == "backup":
+        if spec.step in ("backup", "backup-1"):
             made: Json = {
                 "snapshot_id": "f" * 64,
                 "began_at": self.stamp(now),
@@ -280,6 +280,7 @@ class Story:
 STEPS = (
     "probe",
     "backup",
+    "backup-1",
     "refresh",
     "check",
     "stage",

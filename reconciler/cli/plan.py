@@ -29,7 +29,7 @@ from reconciler.preview import Preview
 from reconciler.request import describe, hash_blob
 from reconciler.service import Request
 from schemas.document import PathKind, find_place, read_intent
-from schemas.intent import Refresh
+from schemas.intent import Intent, Promotion, Refresh
 from schemas.state import RefreshScope
 from schemas.syntax import MOST_BYTES
 
@@ -121,8 +121,9 @@ def show_source(file: IntentFile, found: Preview) -> None:
     if found.source is None:
         return
     source = f"{file.site}/{found.source}"
-    if isinstance(file.intent, Refresh):
-        show_loss(file.intent, found, source)
+    scope = find_refresh(file.intent)
+    if scope is not None:
+        show_loss(scope, found, source)
     if found.check is not None:
         show_check(found.check, source)
     else:
@@ -133,9 +134,17 @@ def show_source(file: IntentFile, found: Preview) -> None:
         )
 
 
-def show_loss(intent: Refresh, found: Preview, source: str) -> None:
+def find_refresh(intent: Intent | None) -> RefreshScope | None:
+    """Find what an intent pulls down from production: a refresh, or a promotion that refreshes first."""
+    if isinstance(intent, Refresh):
+        return intent.spec.scope
+    refreshes = isinstance(intent, Promotion) and intent.spec.refresh is not None
+    return RefreshScope.PROTECTED if refreshes else None
+
+
+def show_loss(scope: RefreshScope, found: Preview, source: str) -> None:
     """Tell what a refresh takes away from the source."""
-    if intent.spec.scope is RefreshScope.FULL:
+    if scope is RefreshScope.FULL:
         out.print(f"everything that {source} has of its own is lost: it becomes a fresh copy", markup=False)
     elif found.check is not None:
         own = (

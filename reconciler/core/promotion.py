@@ -33,24 +33,27 @@ from reconciler.core.gate import (
 )
 from reconciler.core.job import Succeeded
 from reconciler.core.merge import decide_merge, make_node_plan
-from reconciler.core.record import check_record, make_backup_record, make_drift_record, require
+from reconciler.core.record import check_record, make_drift_record, require
 from reconciler.core.upkeep import (
     find_backup_on_record,
     find_success,
     make_backup_step,
     make_drift_fields,
+    make_record_of_backup,
     make_refresh_step,
     read_backup_word,
     story,
 )
 from reconciler.ports import Json, RunOutcome, RunState
 from schemas.intent import Promotion
-from schemas.observation import BackupMade, Observation
+from schemas.observation import Observation
 from schemas.state import BackupScope, DriftStatus, ErrorCode, ReleaseHealth
 from schemas.status import BackupRecord, Blocked
 
 PLAYBOOK = "env-promote"
 MOST_REFRESHES = 3  # spec.md §3
+SOURCE_BACKUP = "backup-1"
+"""The step that backs the source up, as a numbered one of its playbook; `backup` is the target's."""
 
 
 def make_promotion_flow(view: JobView, intent: Promotion) -> Flow:
@@ -58,6 +61,8 @@ def make_promotion_flow(view: JobView, intent: Promotion) -> Flow:
     steps: list[Step] = []
     if intent.spec.backup == "create" and not has_own_backup(view):
         steps.append(make_backup_step(view, view.parties.environment, scope=BackupScope.FULL))
+    if intent.spec.refresh == "protected":
+        steps.append(make_source_backup_step(view))
     rounds = MOST_REFRESHES if intent.spec.refresh == "protected" else 1
     steps += make_checks(view, intent, rounds=rounds)
     steps += [make_stage_step(view), make_cut_over_step(view)]
@@ -66,6 +71,13 @@ def make_promotion_flow(view: JobView, intent: Promotion) -> Flow:
         finish=lambda: finish_promotion(view),
         discard_playbook=PLAYBOOK,
         gain=lambda: own_backups(view),
+    )
+
+
+def make_source_backup_step(view: JobView) -> Step:
+    """Back the source up, since a refresh takes what it has of its own in protected data (spec.md §3)."""
+    return replace(
+        make_backup_step(view, require(view.parties.source), scope=BackupScope.FULL), name=SOURCE_BACKUP
     )
 
 
@@ -122,14 +134,7 @@ def find_backup(view: JobView) -> BackupRecord | None:
 
 def make_own_backup(view: JobView) -> BackupRecord:
     """Make the record of the backup that `backup: create` took."""
-    return make_backup_record(
-        view.job,
-        read_answer(view.outcomes["backup"], "backup", BackupMade),
-        environment=view.parties.environment,
-        site_id=view.parties.site.metadata.id,
-        scope=BackupScope.FULL,
-        retention=view.world.fleet.fleet.spec.retention,
-    )
+    return make_record_of_backup(view, view.parties.environment, scope=BackupScope.FULL)
 
 
 def judge_gates(
@@ -189,8 +194,13 @@ def record_check(view: JobView, end: End, observation: Observation) -> End:
 
 
 def own_backups(view: JobView) -> tuple[BackupRecord, ...]:
-    """The backup this job took, if it did."""
-    return (make_own_backup(view),) if find_success(view, "backup") else ()
+    """The backups this job took: the target's and the source's."""
+    taken = {"backup": view.parties.environment, SOURCE_BACKUP: view.parties.source}
+    return tuple(
+        make_record_of_backup(view, require(environment), scope=BackupScope.FULL, step=step)
+        for step, environment in taken.items()
+        if find_success(view, step)
+    )
 
 
 def find_observation(view: JobView) -> Observation | None:

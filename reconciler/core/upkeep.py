@@ -110,11 +110,13 @@ def make_backup_step(view: JobView, environment: Environment, *, scope: BackupSc
     return Step("backup", "backup-create", policy.timeouts.backup, request=request)
 
 
-def make_record_of_backup(view: JobView, environment: Environment, *, scope: BackupScope) -> BackupRecord:
-    """Make the record of the backup that this job's `backup` step took."""
+def make_record_of_backup(
+    view: JobView, environment: Environment, *, scope: BackupScope, step: str = "backup"
+) -> BackupRecord:
+    """Make the record of the backup of an environment that a step of this job took."""
     return make_backup_record(
         view.job,
-        read_answer(view.outcomes["backup"], "backup", BackupMade),
+        read_answer(view.outcomes[step], "backup", BackupMade),
         environment=environment,
         site_id=view.parties.site.metadata.id,
         scope=scope,

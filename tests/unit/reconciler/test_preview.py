@@ -99,7 +99,7 @@ def test_drift_on_record_is_told_but_not_to_an_intent_that_refreshes_first() -> 
     assert list_codes(preview(story)) == [ErrorCode.DRIFT_GATE_UNMET]
     found = preview(story, spec="{source: staging, target: production, refresh: protected}")
     assert found.can_go
-    assert found.steps[0] == "refresh-1 (env-refresh)"
+    assert found.steps[:2] == ("backup-1 (backup-create)", "refresh-1 (env-refresh)")
 
 
 def test_a_conflict_on_record_is_told_unless_policy_overwrites() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.ports import RunOutcome, RunState
 from reconciler.reconcile import run_pass
-from schemas.state import DriftStatus, EnvironmentStatus, ErrorCode, JobStatus
+from schemas.state import BackupScope, DriftStatus, EnvironmentStatus, ErrorCode, JobStatus
 from tests.story import CHANGED, STAGING_ID, Story, make_environment, make_resource
 
 
@@ -278,7 +278,23 @@ def test_refresh_protected_refreshes_until_a_check_is_clean(story: Story) -> Non
     story.runner.answer("refresh-2", refresh_in_time)
     job = story.promote(spec="{source: staging, target: production, refresh: protected}")
     assert job.status is JobStatus.SUCCEEDED
-    assert story.steps("release") == ["refresh-1", "check-1", "refresh-2", "check-2", "stage", "cut_over"]
+    assert story.steps("release") == [
+        "backup-1",
+        "refresh-1",
+        "check-1",
+        "refresh-2",
+        "check-2",
+        "stage",
+        "cut_over",
+    ]
+
+
+def test_what_a_refresh_takes_from_the_source_is_backed_up_first(story: Story) -> None:
+    story.back_up()
+    job = story.promote(spec="{source: staging, target: production, refresh: protected}")
+    assert story.steps("release")[:2] == ["backup-1", "refresh-1"]
+    taken = [backup for backup in story.service.list_backups(STAGING_ID) if backup.job_id == job.id]
+    assert [backup.backup_scope for backup in taken] == [BackupScope.FULL]
 
 
 def test_an_unreachable_node_is_tried_three_times_with_growing_waits(story: Story) -> None:
