@@ -75,12 +75,10 @@ def test_without_a_check_it_says_how_to_get_the_fingerprint(
 
 
 @pytest.mark.parametrize(
-    ("path", "text", "said"),
+    ("path", "said"),
     [
-        pytest.param("intents/acme/odd.yaml", "kind: 1", "odd.yaml:1", id="not-valid"),
-        pytest.param(
-            "notes/odd.yaml", "kind: 1", "no intent: expected intents/SITE/NAME.yaml", id="elsewhere"
-        ),
+        pytest.param("intents/acme/odd.yaml", "odd.yaml:1", id="not-valid"),
+        pytest.param("notes/odd.yaml", "no intent: expected intents/SITE/NAME.yaml", id="elsewhere"),
     ],
 )
 def test_what_is_no_intent_is_refused_with_the_reason(
