@@ -14,7 +14,7 @@ PLAYBOOKS := $(wildcard ansible/playbooks/*.yml)
 # ansible-lint and lint-imports look for their own programs on PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help packages venv lint test demo bench bench-drift faults lock wheel clean
+.PHONY: help packages venv lint test demo bench bench-drift faults faults-cutover lock wheel clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -56,6 +56,10 @@ bench-drift: packages venv ## Race the drift check against its rivals (apt: perc
 
 faults: packages venv ## Break the reconciler at every fail point and on 2,000 random days
 	$(BIN)/python -m tests.faults --write $(ARGS)
+
+faults-cutover: packages venv ## Kill every process at every step of a cut-over; takes an hour
+	PRESSLUFT_FAULTS=$(CURDIR)/cut-over-faults.md $(BIN)/python -m pytest tests/faults -q $(ARGS)
+	@cat cut-over-faults.md
 
 lock: venv ## Pin the dependencies of pyproject.toml, with hashes
 	$(PIP) install uv

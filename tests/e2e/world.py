@@ -122,19 +122,27 @@ def make_settings(folder: Path, *, repo: Path, node_config: Path, sshd: Sshd | N
     )
 
 
-def make_node(sshd: Sshd | None) -> NodeSpec:
+def make_node(sshd: Sshd | None, *, python: str = sys.executable) -> NodeSpec:
     """Describe this machine as a node, reached locally or over SSH."""
     if sshd is None:
-        return NodeSpec(host="localhost", python_interpreter=sys.executable)
-    return NodeSpec(host=sshd.host, port=sshd.port, user=sshd.user, python_interpreter=sys.executable)
+        return NodeSpec(host="localhost", python_interpreter=python)
+    return NodeSpec(host=sshd.host, port=sshd.port, user=sshd.user, python_interpreter=python)
 
 
 def make_world(
-    folder: Path, *, production: Site, staging: Site, node_config: Path, sshd: Sshd | None
+    folder: Path,
+    *,
+    production: Site,
+    staging: Site,
+    node_config: Path,
+    sshd: Sshd | None,
+    python: str = sys.executable,
 ) -> World:
-    """Put everything together; staging is still empty."""
+    """Put everything together; staging is still empty. The node runs everything with `python`."""
     folder.mkdir(mode=0o700)
-    repo = make_fleet_repo(folder, production=production, staging=staging, node=make_node(sshd))
+    repo = make_fleet_repo(
+        folder, production=production, staging=staging, node=make_node(sshd, python=python)
+    )
     restic = folder / "restic"
     password = node_config / "restic.password"
     subprocess.run(

@@ -66,7 +66,9 @@ def test_an_unhealthy_release_is_taken_back_on_a_full_disk(promotion: Promotion)
         assert failed.value.code == "HEALTH_CHECK_FAILED"
 
 
-def test_rows_that_cannot_be_set_aside_are_not_dropped(promotion: Promotion) -> None:
+def test_rows_that_cannot_be_set_aside_stay_where_they_are_and_the_environment_goes_on(
+    promotion: Promotion,
+) -> None:
     before = promotion.tables()
     promotion.pair.path("staging", THEME).write_text(BROKEN)
     promotion.stage()
@@ -84,12 +86,13 @@ def test_rows_that_cannot_be_set_aside_are_not_dropped(promotion: Promotion) -> 
 
     with mount_small(Path(promotion.state_dir), megabytes=12):
         reserve.set_aside(str(promotion.job_folder.parents[1]))
-        with pytest.raises(NodeError, match="could not be set aside") as failed:
-            promotion.run_program(on_step=write)
-        assert failed.value.code == "ROLLBACK_FAILED"
+        promotion.run_program(on_step=write)
+        with pytest.raises(NodeError, match="not healthy") as failed:
+            promotion.cut_over()
+        [shadow] = promotion.own_databases()
+        assert (failed.value.code, shadow in failed.value.remedy) == ("HEALTH_CHECK_FAILED", True)
         assert (promotion.tables(), promotion.release()) == (before, "first")
-        assert promotion.read_state()["status"] == "failed"
-        [shadow] = [name for name in promotion.own_databases() if "_old_" not in name]
+        assert (promotion.read_state()["status"], promotion.releases()) == ("active", {"first"})
         promotion.admin.execute(f"SELECT COUNT(*) FROM {shadow}.wp_fresh")
         assert promotion.admin.fetchone()[0] >= 3
 

@@ -56,12 +56,12 @@ def end_healthy(bench, cut):
     if "late_writes" not in journal.cut:
         measures = load_measures(journal)
         written = find_late_writes(bench, cut, measures, database=outgoing)
-        since = {key: measure.digest for key, measure in measures.items()}
+        since = measures
         if cut.kind != PROMOTION:  # all that nothing else holds
-            since = cut.installed if cut.kind == ROLLBACK else cut.expected
-        saved = save_writes(bench, cut, outgoing, since=since)
-        saved += save_late_files(cut, journal, since=_find_backup_time(bench))
-        journal.record_cut(late_writes=written, saved=saved)
+            since = load_installed(bench, cut) if cut.kind == ROLLBACK else _make_measures(cut.expected)
+        noted = save_writes(bench, cut, outgoing, since=since)
+        noted["saved"] += save_late_files(cut, journal, since=_find_backup_time(bench))
+        journal.record_cut(late_writes=written, **noted)
     baseline_id = advance_memory(bench, cut)
     bench.on_step("baseline advanced")
     _record_release(bench, cut)
@@ -79,11 +79,11 @@ def end_reversed(bench, cut):
     """Record that production is what it was, or that it is not: then the environment is `failed`."""
     journal = bench.journal
     if "saved" not in journal.cut:
-        since = cut.installed if cut.is_staged else {}
-        saved = save_writes(bench, cut, cut.exchange.incoming, since=since)
-        saved += save_late_files(cut, journal, since=journal.cut.get("switched_at"))
+        since = load_installed(bench, cut) if cut.is_staged else {}
+        noted = save_writes(bench, cut, cut.exchange.incoming, since=since)
+        noted["saved"] += save_late_files(cut, journal, since=journal.cut.get("switched_at"))
         health = check_site(bench, cut, {"problems": journal.cut.get("problems_back")})
-        journal.record_cut(saved=saved, health_after=health)
+        journal.record_cut(health_after=health, **noted)
     bench.on_step("writes saved")
     noted = journal.cut
     status = "active" if noted["health_after"]["healthy"] else "failed"
@@ -93,7 +93,7 @@ def end_reversed(bench, cut):
         drop_staged(bench, cut)
     bench.on_step("staged dropped")
     journal.record_cut(state=REVERSED)
-    error = make_unhealthy(cut, noted["health"], noted["health_after"])
+    error = make_unhealthy(cut, noted)
     health = {name: noted[name] for name in ("health", "health_after")}
     journal.record_end(dict(health, cut_over=_make_report(noted)), error.as_result())
     bench.on_step("end recorded")
@@ -119,8 +119,9 @@ def give_up(bench, cut, error):
 
 
 def drop_staged(bench, cut):
-    """Drop a shadow database, a release that nobody serves, and the boxes of places."""
-    exchange.drop_database(bench.conn, cut.exchange.incoming)
+    """Drop a release that nobody serves, the boxes of places, and a shadow that is not the only place of late writes."""
+    if not bench.journal.cut.get("unsaved"):
+        exchange.drop_database(bench.conn, cut.exchange.incoming)
     release.remove_release(cut.environment.root, cut.release_new)
     drop_boxes(cut)
 
@@ -131,13 +132,14 @@ def drop_boxes(cut):
         place.drop_box(box)
 
 
-def make_unhealthy(cut, health, health_after):
-    """The error of a cut-over that was reversed."""
+def make_unhealthy(cut, noted):
+    """The error of a cut-over that was reversed; `noted` is the journal's cut."""
+    checks = noted["health"]["checks"]
     failed = "; ".join(
-        "{0}: {1}".format(check["name"], check["detail"]) for check in health["checks"] if not check["ok"]
+        "{0}: {1}".format(check["name"], check["detail"]) for check in checks if not check["ok"]
     )
     back = "The old release is back and healthy."
-    if not health_after["healthy"]:
+    if not noted["health_after"]["healthy"]:
         back = "The old release is back but is not healthy either, so the environment is failed."
     next_step = "Correct it on the source and promote again"
     if cut.kind == RESTORE:
@@ -147,7 +149,16 @@ def make_unhealthy(cut, health, health_after):
     return NodeError(
         "HEALTH_CHECK_FAILED",
         "after the {0} the site was not healthy: {1}. {2}".format(cut.kind, failed, back),
-        "{0}; what visitors wrote meanwhile is in the job's folder saved/.".format(next_step),
+        "{0}; {1}".format(next_step, _tell_writes(noted.get("unsaved"))),
+    )
+
+
+def _tell_writes(unsaved):
+    if not unsaved:
+        return "what visitors wrote meanwhile is in the job's folder saved/."
+    return (
+        "what visitors wrote meanwhile could not be set aside ({0}), so it is still in the database {1}: take from it"
+        " what is wanted, then drop it.".format(unsaved["reason"], unsaved["database"])
     )
 
 
@@ -257,6 +268,16 @@ def load_measures(journal):
     return {key: Measure(digest, "", evidence) for key, (digest, evidence) in content.items()}
 
 
+def load_installed(bench, cut):
+    """Measures of what was installed by the promotion that goes: its own, or of a rollback the one it undoes."""
+    job_id = cut.kept_job if cut.kind == ROLLBACK else bench.state.job.id
+    changes = durable_file.read_json(os.path.join(bench.state.journal(job_id).folder, NEXT_FILE)) or {}
+    return {
+        key: Measure(digest, "", changes.get(key, {}).get("evidence"))
+        for key, digest in cut.installed.items()
+    }
+
+
 def load_kept_cut(state):
     """The cut-over whose old tables and release are kept, and its job's id; None where nothing is."""
     kept = state.content.get("kept")
@@ -268,7 +289,7 @@ def load_kept_cut(state):
 
 def _make_report(noted):
     """The `cut_over` of a result (node-protocol.md)."""
-    names = ("rename_ms", "gap_ms", "carried_options", "late_writes", "saved")
+    names = ("rename_ms", "gap_ms", "carried_options", "late_writes", "saved", "unsaved")
     return dict({name: noted.get(name) for name in names}, baseline=None)
 
 
@@ -290,7 +311,8 @@ def _drop_what_is_replaced(bench, cut):
     """The shadow is empty by now; an earlier promotion's old tables and release can never be wanted again."""
     exchange.drop_database(bench.conn, cut.exchange.incoming)
     if cut.kind == ROLLBACK or cut.keep_old <= 0:
-        exchange.drop_database(bench.conn, cut.exchange.outgoing)
+        if not bench.journal.cut.get("unsaved"):
+            exchange.drop_database(bench.conn, cut.exchange.outgoing)
         if cut.release_old:
             _remove_release(cut, cut.release_old)
     drop_boxes(cut)

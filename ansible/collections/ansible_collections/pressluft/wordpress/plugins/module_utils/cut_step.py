@@ -11,6 +11,7 @@ from typing import Any, Callable
 from ansible_collections.pressluft.wordpress.plugins.module_utils import exchange, place, release, reload
 from ansible_collections.pressluft.wordpress.plugins.module_utils.cut import RESTORE, ROLLBACK
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import EnvironmentState
+from ansible_collections.pressluft.wordpress.plugins.module_utils.free_space import is_full
 from ansible_collections.pressluft.wordpress.plugins.module_utils.health import (
     Reference,
     check_health,
@@ -29,7 +30,10 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.resource impor
     make_protection,
     split_key,
 )
-from ansible_collections.pressluft.wordpress.plugins.module_utils.saved_row import save_rows
+from ansible_collections.pressluft.wordpress.plugins.module_utils.saved_row import (
+    save_changed_rows,
+    save_options,
+)
 from ansible_collections.pressluft.wordpress.plugins.module_utils.site_measure import (
     find_changed,
     measure_release,
@@ -205,19 +209,36 @@ def find_late_writes(bench, cut, measures, *, database):
 
 
 def save_writes(bench, cut, database, *, since):
-    """Keep what was written to the tables that go: files beside the journal, and the keys of what was written.
+    """Keep what was written to the tables that go, in files beside the journal. Returns what the journal notes.
 
-    `since` are digests by key, as these were when nobody had written yet.
+    `since` are measures by key, as these were when nobody had written yet. `saved` are the keys of what was
+    written. Where the disk is full the tables must stay: then `unsaved` names their database and why.
     """
     keys = [key for key in since if split_key(key)[0] in (TABLE, OPTION)]
     present = exchange.fetch_tables(bench.conn, database)
     keys = [key for key in keys if _table_of(cut, key) in present]
     now = measure_rows(bench.conn, cut.environment, keys, database=database, rows_kept=0)
-    changed = find_changed(now, {key: since[key] for key in keys})
+    changed = find_changed(now, {key: since[key].digest for key in keys})
+    try:
+        _save_changed(bench, cut, database, {key: since[key] for key in changed})
+    except (NodeError, OSError) as error:
+        if not is_full(error):
+            raise
+        return {"saved": [], "unsaved": {"database": database, "reason": str(error)}}
+    return {"saved": changed, "unsaved": None}
+
+
+def _save_changed(bench, cut, database, changed):
     folder = bench.journal.make_path("saved")
-    for table in sorted({_table_of(cut, key) for key in changed}):
-        save_rows(bench.conn, database, table, os.path.join(folder, table + ".jsonl.gz"))
-    return changed
+    names = [split_key(key)[1] for key in changed if split_key(key)[0] == OPTION]
+    if names:
+        path = os.path.join(folder, cut.options_table + ".jsonl.gz")
+        save_options(bench.conn, database, cut.options_table, path, names=names)
+    for key, measure in changed.items():
+        if split_key(key)[0] == TABLE:
+            table = _table_of(cut, key)
+            path = os.path.join(folder, table + ".jsonl.gz")
+            save_changed_rows(bench.conn, database, table, path, evidence=measure.evidence)
 
 
 def _carry_files(cut, *, live, to):

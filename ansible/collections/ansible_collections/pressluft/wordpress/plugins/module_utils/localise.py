@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.column import (
     decode_key,
@@ -73,6 +86,42 @@ def find_changed_keys(
         return _find_changed(connection, plan, before, packed=packed, same=set(pair_chunks(now)))[:SAMPLES]
 
 
+class ChangedSpan(NamedTuple):
+    """Rows after one key and up to another (None: no end), of which some changed; `before` are their hashes by key.
+
+    `before` is None where the evidence holds no hashes for them: then any of these rows may be one that changed.
+    """
+
+    after: Optional[Key]
+    up_to: Optional[Key]
+    before: Optional[Dict[str, str]]
+
+
+def find_changed_spans(
+    connection: Connection[Any], plan: Plan, *, evidence: Mapping[str, Any]
+) -> Optional[List[ChangedSpan]]:
+    """Return where a table differs from the evidence; None where it has no key by which that could be told.
+
+    The rows after the last chunk are always among them. Within the snapshot that the plan was made in.
+    """
+    spans = _pair_chunks(evidence["chunks"])
+    if not plan.key or (spans and len(spans[0][1].bound) != len(plan.key)):
+        return None
+    packed = evidence["rows"] or [None] * len(spans)
+    found = [
+        ChangedSpan(after, chunk.bound, None if rows is None else _unpack(rows))
+        for rows, (after, chunk) in zip(packed, spans)
+        if digest_range(connection, plan, after=after, up_to=chunk.bound) != chunk[1:]
+    ]
+    return [*found, ChangedSpan(spans[-1][1].bound if spans else None, None, {})]
+
+
+def name_row(plan: Plan, row: bytes) -> Tuple[str, str]:
+    """Return a row's key as a person reads it and the beginning of its hash, as the evidence holds them."""
+    key = decode_key(plan.key, split_row(row, first=len(plan.key)))
+    return describe_key(plan.key, key), hashlib.sha256(row).hexdigest()[:_HASH_DIGITS]
+
+
 def _find_changed(
     connection: Connection[Any], plan: Plan, before: Sequence[Span], *, packed: Packed, same: Set[Span]
 ) -> List[str]:
@@ -107,8 +156,7 @@ def _stream_rows(
     """Each row's key as a person reads it and the beginning of its hash, in the order of the key."""
     query = make_query(plan, make_where(plan.key, after=after, up_to=up_to))
     for row in stream_rows(connection, query):
-        key = decode_key(plan.key, split_row(row, first=len(plan.key)))
-        yield describe_key(plan.key, key), hashlib.sha256(row).hexdigest()[:_HASH_DIGITS]
+        yield name_row(plan, row)
 
 
 def _pack(rows: Iterable[Tuple[str, str]]) -> Optional[List[str]]:
