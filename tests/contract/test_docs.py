@@ -214,6 +214,7 @@ def test_the_example_of_node_ini_says_what_a_node_reads(tmp_path: Path) -> None:
     assert config.restic_repository == "/var/backups/pressluft"
     assert config.restic_password_file == "/etc/pressluft/restic.password"
     assert config.wp_cli == "/usr/local/bin/wp"
+    assert config.fastcgi_listen == "/run/php/php8.2-fpm.sock"
 
 
 def test_the_changelog_has_an_entry_for_this_version() -> None:

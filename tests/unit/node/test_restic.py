@@ -31,6 +31,7 @@ def make_config(tmp_path: Path) -> MakeConfig:
             restic_password_file=str(tmp_path / "password"),
             restic_environment_file=str(tmp_path / "environment") if environment else "",
             wp_cli="",
+            fastcgi_listen="",
         )
 
     return make

@@ -269,13 +269,17 @@ def load_measures(journal):
 
 
 def load_installed(bench, cut):
-    """Measures of what was installed by the promotion that goes: its own, or of a rollback the one it undoes."""
+    """Measures of what was installed by the cut-over that goes: its own, or of a rollback the one it undoes."""
     job_id = cut.kept_job if cut.kind == ROLLBACK else bench.state.job.id
-    changes = durable_file.read_json(os.path.join(bench.state.journal(job_id).folder, NEXT_FILE)) or {}
-    return {
-        key: Measure(digest, "", changes.get(key, {}).get("evidence"))
-        for key, digest in cut.installed.items()
-    }
+    folder = bench.state.journal(job_id).folder
+    changes = read_sealed(os.path.dirname(bench.state.folder), os.path.join(folder, NEXT_FILE))
+    return _make_measures(cut.installed, changes)
+
+
+def _make_measures(digests, changes=None):
+    """Measures by key of digests by key, with the evidence that `changes` hold of some."""
+    known = changes or {}
+    return {key: Measure(digest, "", known.get(key, {}).get("evidence")) for key, digest in digests.items()}
 
 
 def load_kept_cut(state):

@@ -18,6 +18,7 @@ class NodeConfig:
     restic_password_file: str
     restic_environment_file: str
     wp_cli: str
+    fastcgi_listen: str
 
 
 def read_node_config(config_dir):
@@ -46,4 +47,5 @@ def read_node_config(config_dir):
         restic_password_file=value("restic", "password_file", os.path.join(config_dir, "restic.password")),
         restic_environment_file=value("restic", "environment_file", ""),
         wp_cli=value("wp", "cli", "/usr/local/bin/wp"),
+        fastcgi_listen=value("fastcgi", "listen", ""),
     )

@@ -73,11 +73,16 @@ def remove_release(root, name):
         remove_folder(root, name)
 
 
+def make_preflight_name(name):
+    """The file, below `releases`, through which a staged release is asked for its pages."""
+    return ".pressluft-{0}.php".format(name)
+
+
 def remove_folder(root, name):
     """Delete a folder below `releases`, and what an attempt to make it left; nothing that a link leads to."""
     folder = os.path.join(os.path.realpath(root), "releases")
     with contextlib.suppress(FileNotFoundError), HeldFolder(folder) as releases:
-        for one in (name, make_workshop_name(name)):
+        for one in (name, make_workshop_name(name), make_preflight_name(name)):
             releases.remove(one)
 
 

@@ -37,6 +37,10 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.plan_check imp
     list_keys,
     make_plan,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.preflight import (
+    close_access,
+    run_preflight,
+)
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import (
     COMPONENT,
     OPTION,
@@ -169,9 +173,17 @@ def _put_together(work):
         protection=make_protection(work.call.protection),
     )
     installed = _measure_installed(work)
+    asked = run_preflight(
+        work.writer,
+        production,
+        listen=read_node_config(work.call.config_dir).fastcgi_listen,
+        release=work.job_id,
+        shadow=work.shadow,
+        source_url=source.url,
+    )
     _write_cut(work, installed)
     components = sum(len(names) for names in plan["components"].values())
-    return dict(dataclasses.asdict(shadow), components=components, release=work.job_id)
+    return dict(dataclasses.asdict(shadow), components=components, release=work.job_id, preflight=asked)
 
 
 def _measure_installed(work):
@@ -345,4 +357,5 @@ def _drop(conn, state, production):
     for purpose in ("", "old_"):
         exchange.drop_database(conn, exchange.make_database_name(production.database, purpose, job_id))
     release.remove_release(production.root, job_id)
+    close_access(conn, production)
     state.journal().restart()
