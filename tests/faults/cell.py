@@ -28,7 +28,7 @@ from reconciler.adapters.process_tree import find_marked
 from schemas.intent import Promotion
 from schemas.state import EnvironmentStatus, ErrorCode, JobStatus
 from schemas.status import JobRecord
-from tests.e2e.world import World
+from tests.e2e.world import TAGLINE, World
 from tests.faults.halting import PATIENCE, HaltingPython, kill
 
 
@@ -151,6 +151,7 @@ class Arena:
             sound.write_text(functions.read_text())
         functions.write_text(sound.read_text())
         self._world.edit_theme(version)
+        self._world.staging.query(TAGLINE, version)  # so that tables are exchanged as well
         if way is Way.BACK:
             self._world.break_theme()
 
