@@ -119,7 +119,7 @@ def give_up(bench, cut, error):
 
 
 def drop_staged(bench, cut):
-    """Drop a release that nobody serves, the boxes of places, and a shadow that is not the only place of late writes."""
+    """Drop a release that nobody serves, the boxes of places, and a shadow unless it alone holds late writes."""
     if not bench.journal.cut.get("unsaved"):
         exchange.drop_database(bench.conn, cut.exchange.incoming)
     release.remove_release(cut.environment.root, cut.release_new)
