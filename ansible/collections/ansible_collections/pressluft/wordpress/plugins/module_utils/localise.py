@@ -104,7 +104,7 @@ def find_changed_spans(
 
     The rows after the last chunk are always among them. Within the snapshot that the plan was made in.
     """
-    spans = _pair_chunks(evidence["chunks"])
+    spans = pair_chunks(evidence["chunks"])
     if not plan.key or (spans and len(spans[0][1].bound) != len(plan.key)):
         return None
     packed = evidence["rows"] or [None] * len(spans)
