@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from reconciler.stack.mariadb import MariaDB
 from schemas.observation import Observation
 from schemas.state import OverwritePolicy
 from tests.integration.node.plain_site import BROKEN, THEME, Promotion, make_promotion
+from tests.integration.node.restored_site import Restoring
 
 PRODUCTION, SOURCE = "production", "source"
 Values = dict[str, int | None]
@@ -61,6 +63,8 @@ class Life:
     """Both sites, and every operation on them as the node's modules carry it out, each as a job of its own."""
 
     promotion: Promotion
+    restoring: Restoring = field(init=False)
+    snapshot: str = ""
 
     def edit(self, side: str, name: str, value: int | None) -> None:
         """Make one resource of one side hold a value, whatever it held before."""
@@ -144,6 +148,15 @@ class Life:
             return error.code
         return ""
 
+    def back_up(self, side: str) -> None:
+        """Back one side up into a storage of its own."""
+        self.restoring = make_storage(self.promotion, side)
+        self.snapshot = self.restoring.back_up()
+
+    def restore(self) -> None:
+        """Restore what was backed up last."""
+        self.restoring.anew().restore(self.snapshot)
+
     def read(self, side: str) -> Values:
         """Read every value of one side by means that share no code with the product."""
         return {name: self._read_value(side, name) for name in NAMES}
@@ -184,6 +197,7 @@ class Model:
     source: Values = field(default_factory=dict)
     baseline: dict[str, tuple[int | None, int | None]] | None = None
     kept: Kept | None = None
+    backup: tuple[str, Values, dict[str, tuple[int | None, int | None]]] = field(init=False)
 
     def side(self, side: str) -> Values:
         return self.production if side == PRODUCTION else self.source
@@ -268,6 +282,18 @@ class Model:
         self.kept = None
         return ""
 
+    def back_up(self, side: str) -> None:
+        self.backup = (side, dict(self.side(side)), dict(self.baseline or {}))
+
+    def restore(self) -> None:
+        """A production's copies go on being compared with what they were copied from; a copy gets its own back."""
+        side, values, baseline = self.backup
+        self.side(side).update(values)
+        if side == SOURCE:
+            self.baseline = baseline
+        else:
+            self.kept = None
+
     def _remember(self, name: str, pair: tuple[int | None, int | None] | None) -> None:
         assert self.baseline is not None
         self.baseline.pop(name, None)
@@ -307,6 +333,14 @@ class Walk:
     def roll_back(self) -> None:
         assert self.life.roll_back() == self.model.roll_back()
 
+    def back_up(self, side: str) -> None:
+        self.life.back_up(side)
+        self.model.back_up(side)
+
+    def restore(self) -> None:
+        self.life.restore()
+        self.model.restore()
+
     def compare(self) -> Observation:
         """Hold everything the node and the controller say against the model."""
         observation = self.life.observe()
@@ -329,6 +363,19 @@ class Walk:
         if found is None:  # on neither side and not in the baseline
             return "absent" if known else "unknown"
         return str(decide_verdict(found, has_baseline=known))
+
+
+def make_storage(promotion: Promotion, side: str) -> Restoring:
+    """Give the node a restic repository, and name the side that is backed up into it."""
+    config, repository = Path(promotion.config_dir), Path(promotion.config_dir).parent / "repository"
+    password = config / "restic.password"
+    password.write_text("secret of the test\n")
+    password.chmod(0o600)
+    with (config / "node.ini").open("a") as ini:
+        ini.write(f"[restic]\nrepository = {repository}\npassword_file = {password}\n")
+    command = ["restic", "init", "-q", "-r", str(repository), "--password-file", str(password)]
+    subprocess.run(command, check=True)
+    return Restoring(promotion, promotion.production if side == PRODUCTION else promotion.pair.staging)
 
 
 @contextmanager

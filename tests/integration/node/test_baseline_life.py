@@ -88,6 +88,18 @@ def roll_back(walk: Walk) -> None:
     walk.roll_back()
 
 
+def back_up_production(walk: Walk) -> None:
+    walk.back_up(PRODUCTION)
+
+
+def back_up_source(walk: Walk) -> None:
+    walk.back_up(SOURCE)
+
+
+def restore(walk: Walk) -> None:
+    walk.restore()
+
+
 CASES = [
     pytest.param([], "unknown unknown conflict conflict conflict unknown", id="never refreshed"),
     pytest.param([refresh_full], ALL_CLEAN, id="refreshed in full"),
@@ -159,6 +171,26 @@ CASES = [
         [refresh_full, work, promote, roll_back, refresh_full],
         ALL_CLEAN,
         id="rolled back, then refreshed in full",
+    ),
+    pytest.param(
+        [refresh_full, back_up_production, live, restore],
+        ALL_CLEAN,
+        id="production edited and restored: it is again what was copied",
+    ),
+    pytest.param(
+        [refresh_full, back_up_production, sell, refresh_protected, restore],
+        "drifted drifted unchanged unchanged unchanged drifted",
+        id="production restored to before the last refresh: the copy has what production lost",
+    ),
+    pytest.param(
+        [refresh_full, back_up_production, work, promote, restore],
+        "clean clean kept kept kept clean",
+        id="production restored to before a promotion: what it has now stays",
+    ),
+    pytest.param(
+        [refresh_full, work, back_up_source, refresh_full, restore],
+        WORK_TO_PROMOTE,
+        id="source restored: with the baseline that it had then",
     ),
 ]
 
