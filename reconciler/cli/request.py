@@ -11,15 +11,11 @@ from uuid import UUID
 import typer
 from pydantic import ValidationError
 
+from reconciler.cli.asking import Asking, requesting
 from reconciler.cli.common import (
     EXIT_REFUSED,
     EXIT_USAGE,
-    ConfigOption,
-    JsonOption,
-    RepoOption,
     err,
-    explained,
-    open_service,
     out,
     print_json,
     split_target,
@@ -48,34 +44,29 @@ from schemas.status import JobRecord
 POLL_SECONDS = 0.2
 
 Target = Annotated[str, typer.Argument(metavar="SITE/ENV")]
-ReasonOption = Annotated[str | None, typer.Option("--reason", "-m", help="Why; kept with the job.")]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Follow the job until it ends.")]
 PatienceOption = Annotated[
     str | None, typer.Option("--patience", help="Stay queued this long while a gate is shut, such as 2h.")
 ]
 NotBeforeOption = Annotated[datetime | None, typer.Option(help="Do not start before this UTC time.")]
 
 
-@explained
+@requesting
 def promote(
     target: Annotated[str, typer.Argument(metavar="SITE/SOURCE", help="What to promote to its production.")],
-    reason: ReasonOption = None,
     backup: Annotated[bool, typer.Option("--backup", help="Take the fresh backup first.")] = False,
     refresh: Annotated[bool, typer.Option("--refresh", help="Refresh protected data first.")] = False,
     pin: Annotated[str | None, typer.Option(help="Fingerprint of the source that was reviewed.")] = None,
     patience: PatienceOption = None,
     not_before: NotBeforeOption = None,
-    wait: WaitOption = False,
-    as_json: JsonOption = False,
-    repo: RepoOption = None,
-    config: ConfigOption = None,
+    *,
+    asking: Asking,
 ) -> None:
     """Promote an environment to the production it was cloned from. The gates are judged live by the job.
 
     Example: pressluft promote acme/staging --reason "New checkout theme" --wait
     """
     site, source = split_target(target)
-    service = open_service(repo, config)
+    service = asking.open()
     entry = service.find_named(site, source)
     spec = {
         "source": source,
@@ -86,56 +77,47 @@ def promote(
         "wait": patience,
         "not_before": not_before.isoformat() + "Z" if not_before else None,
     }
-    write(service, site, make(Promotion, spec, reason), wait=wait, as_json=as_json)
+    write(service, site, make(Promotion, spec, asking), asking)
 
 
-@explained
+@requesting
 def drift_check(
     target: Target,
-    reason: ReasonOption = None,
-    wait: WaitOption = False,
-    as_json: JsonOption = False,
-    repo: RepoOption = None,
-    config: ConfigOption = None,
+    *,
+    asking: Asking,
 ) -> None:
     """Check whether production changed since ENV was copied from it.
 
     Example: pressluft drift-check acme/staging --wait
     """
     site, environment = split_target(target)
-    intent = make(DriftCheck, {"environment": environment}, reason)
-    write(open_service(repo, config), site, intent, wait=wait, as_json=as_json)
+    intent = make(DriftCheck, {"environment": environment}, asking)
+    write(asking.open(), site, intent, asking)
 
 
-@explained
+@requesting
 def backup(
     target: Target,
     scope: Annotated[BackupScope, typer.Option(help="The backup gate asks for full.")] = BackupScope.FULL,
-    reason: ReasonOption = None,
-    wait: WaitOption = False,
-    as_json: JsonOption = False,
-    repo: RepoOption = None,
-    config: ConfigOption = None,
+    *,
+    asking: Asking,
 ) -> None:
     """Back an environment up and read the backup back.
 
     Example: pressluft backup acme/production --wait
     """
     site, environment = split_target(target)
-    intent = make(Backup, {"environment": environment, "scope": scope}, reason)
-    write(open_service(repo, config), site, intent, wait=wait, as_json=as_json)
+    intent = make(Backup, {"environment": environment, "scope": scope}, asking)
+    write(asking.open(), site, intent, asking)
 
 
-@explained
+@requesting
 def refresh(
     target: Target,
     scope: Annotated[RefreshScope, typer.Option(help="full: a fresh copy.")] = RefreshScope.PROTECTED,
     anonymise: Annotated[bool, typer.Option(help="Run the node's anonymise script.")] = False,
-    reason: ReasonOption = None,
-    wait: WaitOption = False,
-    as_json: JsonOption = False,
-    repo: RepoOption = None,
-    config: ConfigOption = None,
+    *,
+    asking: Asking,
 ) -> None:
     """Pull production's data down into ENV and take the new baseline.
 
@@ -143,20 +125,17 @@ def refresh(
     """
     site, environment = split_target(target)
     spec = {"environment": environment, "scope": scope, "anonymise": anonymise}
-    write(open_service(repo, config), site, make(Refresh, spec, reason), wait=wait, as_json=as_json)
+    write(asking.open(), site, make(Refresh, spec, asking), asking)
 
 
-@explained
+@requesting
 def rollback(
     target: Target,
     overwrite: Annotated[
         list[str] | None, typer.Option(help="Promoted resource whose later writes may be lost; repeatable.")
     ] = None,
-    reason: ReasonOption = None,
-    wait: WaitOption = False,
-    as_json: JsonOption = False,
-    repo: RepoOption = None,
-    config: ConfigOption = None,
+    *,
+    asking: Asking,
 ) -> None:
     """Put production's previous release and tables back.
 
@@ -164,81 +143,72 @@ def rollback(
     """
     site, environment = split_target(target)
     spec = {"environment": environment, "overwrite": overwrite or []}
-    write(open_service(repo, config), site, make(Rollback, spec, reason), wait=wait, as_json=as_json)
+    write(asking.open(), site, make(Rollback, spec, asking), asking)
 
 
-@explained
+@requesting
 def restore(
     target: Target,
     backup_id: Annotated[
         str, typer.Option("--backup", metavar="ID", help="One of its completed full backups.")
     ],
-    reason: ReasonOption = None,
-    wait: WaitOption = False,
-    as_json: JsonOption = False,
-    repo: RepoOption = None,
-    config: ConfigOption = None,
+    *,
+    asking: Asking,
 ) -> None:
     """Put ENV back to one of its own backups: tables, code and uploads. What is there is backed up first.
 
     Example: pressluft restore acme/production --backup BACKUP_ID --wait
     """
     site, environment = split_target(target)
-    intent = make(Restore, {"environment": environment, "backup_id": backup_id}, reason)
-    write(open_service(repo, config), site, intent, wait=wait, as_json=as_json)
+    intent = make(Restore, {"environment": environment, "backup_id": backup_id}, asking)
+    write(asking.open(), site, intent, asking)
 
 
-@explained
+@requesting
 def reset(
     target: Annotated[str, typer.Argument(metavar="SITE[/ENV]", help="What failed; a site is all of it.")],
-    reason: ReasonOption = None,
-    wait: WaitOption = False,
-    as_json: JsonOption = False,
-    repo: RepoOption = None,
-    config: ConfigOption = None,
+    *,
+    asking: Asking,
 ) -> None:
     """Bring a failed environment back: what is half done is finished or undone, then it must prove healthy.
 
     Example: pressluft reset acme/production --wait
     """
     site, environment = split_target(target) if "/" in target else (target, None)
-    intent = make(Reset, {"environment": environment}, reason)
-    write(open_service(repo, config), site, intent, wait=wait, as_json=as_json)
+    intent = make(Reset, {"environment": environment}, asking)
+    write(asking.open(), site, intent, asking)
 
 
-@explained
+@requesting
 def cancel(
     job_id: Annotated[str, typer.Argument(metavar="JOB", help="The job's id, or the beginning of it.")],
-    reason: ReasonOption = None,
-    wait: WaitOption = False,
-    as_json: JsonOption = False,
-    repo: RepoOption = None,
-    config: ConfigOption = None,
+    *,
+    asking: Asking,
 ) -> None:
     """Cancel a job; once its cut-over has begun it is seen through.
 
     Example: pressluft cancel JOB_ID --wait
     """
-    service = open_service(repo, config)
+    service = asking.open()
     job = find_job(service, job_id)
-    spec = CancelSpec(job_id=job.id, reason=reason, actor=getpass.getuser())
+    spec = CancelSpec(job_id=job.id, reason=asking.reason, actor=getpass.getuser())
     service.request(job.site, Cancel(metadata=Metadata(name=make_cancel_name(job.id)), spec=spec))
-    found = follow(service, job.id) if wait else service.find_job(job.id)
-    if as_json:
+    found = follow(service, job.id) if asking.wait else service.find_job(job.id)
+    if asking.as_json:
         print_json(found)
     else:
         out.print(f"job {job.id} is {found.status}", markup=False)
-    if wait and found.status is not JobStatus.CANCELLED:
+    if asking.wait and found.status is not JobStatus.CANCELLED:
         raise typer.Exit(EXIT_REFUSED)
 
 
-def make(model: type[Any], spec: dict[str, Any], reason: str | None) -> Intent:
+def make(model: type[Any], spec: dict[str, Any], asking: Asking) -> Intent:
     """Make an intent of this person's; what was not given is left out."""
     given = {name: value for name, value in spec.items() if value is not None}
     name = make_intent_name(model.__name__, now=datetime.now().astimezone())
     try:
         intent: Intent = model(
-            metadata=Metadata(name=name), spec={**given, "reason": reason, "actor": getpass.getuser()}
+            metadata=Metadata(name=name), spec={**given, "reason": asking.reason, "actor": getpass.getuser()}
         )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
@@ -246,14 +216,16 @@ def make(model: type[Any], spec: dict[str, Any], reason: str | None) -> Intent:
     return intent
 
 
-def write(service: Service, site: str, intent: Intent, *, wait: bool, as_json: bool) -> None:
+def write(service: Service, site: str, intent: Intent, asking: Asking) -> None:
     """Commit the intent, say which job it is, and follow it if wanted; exit 1 if the job does not succeed."""
     job_id = service.request(site, intent)
-    if not wait:
-        print_json({"job_id": str(job_id)}) if as_json else out.print(f"job {job_id} is queued", markup=False)
+    if not asking.wait:
+        print_json({"job_id": str(job_id)}) if asking.as_json else out.print(
+            f"job {job_id} is queued", markup=False
+        )
         return
     job = follow(service, job_id)
-    if as_json:
+    if asking.as_json:
         print_json(job)
     elif job.status is JobStatus.SUCCEEDED:
         out.print(f"{job.status}: {job.summary}", markup=False)
