@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, Generic, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
 
-from fastapi import Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 from pydantic import TypeAdapter
 
 from schemas.api import Cursor
@@ -21,20 +22,45 @@ AfterTime = Annotated[Cursor | None, Query(description="Where the page before en
 AfterName = Annotated[Name | None, Query(description="Where the page before ended; taken from `Link`.")]
 Item = TypeVar("Item", bound=Model)
 Shown = TypeVar("Shown", bound=Model)
+Place = TypeVar("Place")
 
 
-def make_page(
-    request: Request,
-    found: Sequence[Shown],
-    adapter: TypeAdapter[list[Shown]],
-    *,
-    limit: int,
-    cursor: Callable[[Shown], str],
-) -> Response:
-    """Answer with the first `limit` of `found`; one more than that says that there is a next page."""
-    page = list(found[:limit])
-    headers = {"Link": make_link(request, cursor(page[-1]))} if len(found) > limit else None
-    return Response(adapter.dump_json(page), media_type="application/json", headers=headers)
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Place]):
+    """Which part of a list is asked for: at most `limit` of what comes after a place, `None` for the beginning."""
+
+    request: Request
+    limit: int
+    after: Place | None
+
+    @property
+    def wanted(self) -> int:
+        """How many to look for: one more than fits says that there is a next page."""
+        return self.limit + 1
+
+    def answer(
+        self, found: Sequence[Shown], adapter: TypeAdapter[list[Shown]], *, cursor: Callable[[Shown], str]
+    ) -> Response:
+        """Answer with the beginning of `found`, and where the next page is if there is more."""
+        page = list(found[: self.limit])
+        headers = {"Link": make_link(self.request, cursor(page[-1]))} if len(found) > self.limit else None
+        return Response(adapter.dump_json(page), media_type="application/json", headers=headers)
+
+
+async def ask_by_name(request: Request, limit: Limit = USUAL, after: AfterName = None) -> Page[str]:
+    """Read which page of a list by name is asked for."""
+    return Page(request, limit, after)
+
+
+async def ask_by_time(
+    request: Request, limit: Limit = USUAL, after: AfterTime = None
+) -> Page[tuple[datetime, UUID]]:
+    """Read which page of a list by time is asked for."""
+    return Page(request, limit, read_cursor(after))
+
+
+ByName = Annotated[Page[str], Depends(ask_by_name)]
+ByTime = Annotated[Page[tuple[datetime, UUID]], Depends(ask_by_time)]
 
 
 def make_link(request: Request, after: str) -> str:

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Response
 from pydantic import TypeAdapter
 
 from api.caller import Caller
 from api.desk import AtDesk, Desk, From
 from api.errors import Unacceptable
-from api.page import (
-    USUAL,
-    AfterName,
-    AfterTime,
-    Limit,
-    make_page,
-    read_cursor,
-    show,
-    write_cursor,
-)
+from api.page import ByName, ByTime, show, write_cursor
 from api.views import (
     show_backup,
     show_drift_check,
@@ -44,15 +35,12 @@ JOBS: Final = TypeAdapter(list[JobView])
 
 
 @router.get("/sites", response_model=list[SiteView])
-async def list_sites(  # noqa: PLR0917 - FastAPI passes arguments by name
-    request: Request, desk: AtDesk, caller: From, limit: Limit = USUAL, after: AfterName = None
-) -> Response:
+async def list_sites(desk: AtDesk, caller: From, page: ByName) -> Response:
     """List the sites, by name."""
     entries = await desk.read(
-        lambda service: service.list_sites(names=caller.sites, after=after or "", limit=limit + 1)
+        lambda service: service.list_sites(names=caller.sites, after=page.after or "", limit=page.wanted)
     )
-    views = [show_site(entry) for entry in entries]
-    return make_page(request, views, SITES, limit=limit, cursor=lambda view: view.slug)
+    return page.answer([show_site(entry) for entry in entries], SITES, cursor=lambda view: view.slug)
 
 
 @router.get("/sites/{site_id}", response_model=SiteView)
@@ -64,20 +52,13 @@ async def read_site(site_id: Id, desk: AtDesk, caller: From) -> Response:
 
 
 @router.get("/sites/{site_id}/environments", response_model=list[EnvironmentView])
-async def list_environments(  # noqa: PLR0917 - FastAPI passes arguments by name
-    request: Request,
-    site_id: Id,
-    desk: AtDesk,
-    caller: From,
-    limit: Limit = USUAL,
-    after: AfterName = None,
-) -> Response:
+async def list_environments(site_id: Id, desk: AtDesk, caller: From, page: ByName) -> Response:
     """List a site's environments, by name."""
     await read_site(site_id, desk, caller)
     entries = await desk.read(lambda service: service.list_environments(site_id))
     views = sorted((show_environment(entry) for entry in entries), key=lambda view: view.slug)
-    found = [view for view in views if view.slug > (after or "")]
-    return make_page(request, found, ENVIRONMENTS, limit=limit, cursor=lambda view: view.slug)
+    found = [view for view in views if view.slug > (page.after or "")]
+    return page.answer(found, ENVIRONMENTS, cursor=lambda view: view.slug)
 
 
 async def find_environment(desk: Desk, caller: Caller, environment_id: Id) -> EnvironmentEntry:
@@ -94,45 +75,27 @@ async def read_environment(environment_id: Id, desk: AtDesk, caller: From) -> Re
 
 
 @router.get("/environments/{environment_id}/backups", response_model=list[BackupView])
-async def list_backups(  # noqa: PLR0917 - FastAPI passes arguments by name
-    request: Request,
-    environment_id: Id,
-    desk: AtDesk,
-    caller: From,
-    limit: Limit = USUAL,
-    after: AfterTime = None,
-) -> Response:
+async def list_backups(environment_id: Id, desk: AtDesk, caller: From, page: ByTime) -> Response:
     """List an environment's backups, newest first."""
     await find_environment(desk, caller, environment_id)
-    begin = read_cursor(after)
     found = await desk.read(lambda service: service.list_backups(environment_id))
-    views = [show_backup(item) for item in found if begin is None or (item.created_at, item.id) < begin]
-    return make_page(
-        request, views, BACKUPS, limit=limit, cursor=lambda view: write_cursor(view.created_at, view.id)
-    )
+    views = [
+        show_backup(item) for item in found if page.after is None or (item.created_at, item.id) < page.after
+    ]
+    return page.answer(views, BACKUPS, cursor=lambda view: write_cursor(view.created_at, view.id))
 
 
 @router.get("/environments/{environment_id}/drift-checks", response_model=list[DriftCheckView])
-async def list_drift_checks(  # noqa: PLR0917 - FastAPI passes arguments by name
-    request: Request,
-    environment_id: Id,
-    desk: AtDesk,
-    caller: From,
-    limit: Limit = USUAL,
-    after: AfterTime = None,
-) -> Response:
+async def list_drift_checks(environment_id: Id, desk: AtDesk, caller: From, page: ByTime) -> Response:
     """List the drift checks with this environment as their source, newest first."""
     await find_environment(desk, caller, environment_id)
-    begin = read_cursor(after)
     found = await desk.read(lambda service: service.list_drift_checks(environment_id))
-    views = [show_drift_check(item) for item in found if begin is None or (item.checked_at, item.id) < begin]
-    return make_page(
-        request,
-        views,
-        DRIFT_CHECKS,
-        limit=limit,
-        cursor=lambda view: write_cursor(view.checked_at, view.id),
-    )
+    views = [
+        show_drift_check(item)
+        for item in found
+        if page.after is None or (item.checked_at, item.id) < page.after
+    ]
+    return page.answer(views, DRIFT_CHECKS, cursor=lambda view: write_cursor(view.checked_at, view.id))
 
 
 @router.get("/drift-checks/{check_id}", response_model=DriftCheckView)
@@ -143,32 +106,32 @@ async def read_drift_check(check_id: Id, desk: AtDesk, caller: From) -> Response
     return show(show_drift_check(check))
 
 
-@router.get("/jobs", response_model=list[JobView])
-async def list_jobs(  # noqa: PLR0913, PLR0917 - FastAPI passes arguments by name
-    request: Request,
-    desk: AtDesk,
+async def ask_for_jobs(
     caller: From,
+    *,
     site_id: Id | None = None,
     environment_id: Id | None = None,
     status: JobStatus | None = None,
     job_type: JobType | None = None,
-    limit: Limit = USUAL,
-    after: AfterTime = None,
-) -> Response:
-    """List jobs, newest first."""
-    wanted = JobFilter(
+) -> JobFilter:
+    """Read which jobs are asked for; nobody is shown those of sites that they may not see."""
+    return JobFilter(
         site_id=site_id,
         environment_id=environment_id,
         status=status,
         job_type=job_type,
         sites=caller.sites,
     )
-    begin = read_cursor(after)
-    found = await desk.read(lambda service: service.list_jobs(wanted, after=begin, limit=limit + 1))
+
+
+@router.get("/jobs", response_model=list[JobView])
+async def list_jobs(
+    desk: AtDesk, wanted: Annotated[JobFilter, Depends(ask_for_jobs)], page: ByTime
+) -> Response:
+    """List jobs, newest first."""
+    found = await desk.read(lambda service: service.list_jobs(wanted, after=page.after, limit=page.wanted))
     views = [show_job(job) for job in found]
-    return make_page(
-        request, views, JOBS, limit=limit, cursor=lambda view: write_cursor(view.created_at, view.id)
-    )
+    return page.answer(views, JOBS, cursor=lambda view: write_cursor(view.created_at, view.id))
 
 
 @router.get("/jobs/{job_id}", response_model=JobView)
