@@ -7,14 +7,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ansible_collections.pressluft.wordpress.plugins.module_utils.detached import find_code
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import Job
 from ansible_collections.pressluft.wordpress.plugins.module_utils.examination import (
     RIGHTS,
     examine,
     examine_clock,
+    examine_recovery,
     judge_rights,
     judge_server,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.prepare import pack_code
 
 
 @pytest.mark.parametrize(
@@ -57,6 +60,13 @@ def test_a_clock_that_is_off_is_missing(seconds: float, state: str) -> None:
     assert examine_clock(then.isoformat())["state"] == state
 
 
+def test_a_recovery_of_another_version_is_told(tmp_path: Path) -> None:
+    (tmp_path / "pressluft-recover.zip").write_bytes(b"an older one")
+    assert "another version" in examine_recovery(str(tmp_path))["detail"]
+    (tmp_path / "pressluft-recover.zip").write_bytes(pack_code(find_code()))
+    assert "another version" not in examine_recovery(str(tmp_path))["detail"]
+
+
 def test_a_node_without_anything_is_told_all_that_it_lacks_and_gains_nothing(tmp_path: Path) -> None:
     call = SimpleNamespace(
         request={},
@@ -66,6 +76,7 @@ def test_a_node_without_anything_is_told_all_that_it_lacks_and_gains_nothing(tmp
     )
     found = {item["name"]: item for item in examine(call)["examination"]["findings"]}
     assert found["node.ini"]["state"] == "missing"
+    assert found["recovery"]["remedy"] == "pressluft node prepare NODE"
     assert found["state_dir"]["state"] in {"ok", "warning"}
     assert all(item["remedy"] for item in found.values() if item["state"] != "ok")
     assert list(tmp_path.iterdir()) == []

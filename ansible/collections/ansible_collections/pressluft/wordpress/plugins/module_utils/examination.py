@@ -14,9 +14,11 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.database impor
     pymysql,
     run_query,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.detached import find_code
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import make_environment
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+from ansible_collections.pressluft.wordpress.plugins.module_utils.prepare import PROGRAM, UNIT, pack_code
 from ansible_collections.pressluft.wordpress.plugins.module_utils.restic import Restic
 
 OK, WARNING, MISSING = "ok", "warning", "missing"
@@ -37,7 +39,7 @@ def examine(call):
     """Look at everything; `environments` of the request are those on this node, as other steps are told of them."""
     environments = [make_environment(item) for item in call.request.get("environments") or ()]
     findings = [*examine_python(), examine_clock(call.job.controller_time), examine_systemd()]
-    findings.append(examine_space("state_dir", call.state_dir))
+    findings += [examine_space("state_dir", call.state_dir), examine_recovery(call.state_dir)]
     try:
         config = read_node_config(call.config_dir)
     except NodeError as error:
@@ -81,6 +83,21 @@ def examine_systemd():
         return _find("systemd", OK, "runs")
     remedy = "Nothing, if this is meant: the controller finishes or reverses a cut-over that was killed."
     return _find("systemd", WARNING, "does not run here", remedy)
+
+
+def examine_recovery(state_dir):
+    """What finishes or reverses a half-done cut-over without the controller: there, of this version, running."""
+    program, remedy = os.path.join(state_dir, PROGRAM), "pressluft node prepare NODE"
+    try:
+        with open(program, "rb") as stream:
+            is_current = stream.read() == pack_code(find_code())
+    except OSError:
+        return _find("recovery", WARNING, "there is no {0}".format(program), remedy)
+    if not is_current:
+        return _find("recovery", WARNING, "{0} is of another version".format(program), remedy)
+    if os.path.isdir("/run/systemd/system") and _ask(["systemctl", "is-active", UNIT]) is None:
+        return _find("recovery", WARNING, "{0} does not run".format(UNIT), remedy)
+    return _find("recovery", OK, program)
 
 
 def examine_space(name, path):
