@@ -22,7 +22,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.table_digest i
 from ansible_collections.pressluft.wordpress.plugins.module_utils.table_measure import measure_tables
 
 from reconciler.stack.mariadb import MariaDB
-from tests.bench.rival import race, report, run_shell
+from tests.bench.rival import make_cpu_clock, race, report, run_shell
 from tests.integration.node.measuring import make_site
 
 ROWS = int(os.environ.get("PRESSLUFT_BENCH_ROWS", "1000000"))
@@ -99,35 +99,36 @@ def test_a_full_digest(server: MariaDB, tmp_path: Path) -> None:
         state.mkdir()
         check(server, SHOP, state)
 
-    medians = race(
-        {
-            "pressluft, one connection": digest_on_one_connection,
-            "pressluft, two connections": check_anew,
-            "pt-table-checksum": lambda: run_shell(checksum, accepted=(0, 8)),
-            "CHECKSUM TABLE": lambda: run_sql(f"CHECKSUM TABLE {names.replace(' ', ', ')}"),
-            "mariadb-dump | sha256sum": lambda: run_shell(f"mariadb-dump {login} {SHOP} {names} | sha256sum"),
-            "count(*)": lambda: [run_sql(f"SELECT COUNT(*) FROM wp_{name}") for name in BIG_TABLES],
-        },
-        rounds=ROUNDS,
-    )
-    report(f"{ROWS} rows of postmeta, {ROWS // 10} posts", medians, against="pt-table-checksum")
+    contenders = {
+        "pressluft, one connection": digest_on_one_connection,
+        "pressluft, two connections": check_anew,
+        "pt-table-checksum": lambda: run_shell(checksum, accepted=(0, 8)),
+        "CHECKSUM TABLE": lambda: run_sql(f"CHECKSUM TABLE {names.replace(' ', ', ')}"),
+        "mariadb-dump | sha256sum": lambda: run_shell(f"mariadb-dump {login} {SHOP} {names} | sha256sum"),
+        "count(*)": lambda: [run_sql(f"SELECT COUNT(*) FROM wp_{name}") for name in BIG_TABLES],
+    }
+    title = f"{ROWS} rows of postmeta, {ROWS // 10} posts"
+    report(title, race(contenders, rounds=ROUNDS), against="pt-table-checksum")
+    cpu = race(contenders, rounds=3, clock=make_cpu_clock(server.pid))
+    report(f"{title}, time of the CPU", cpu, against="pt-table-checksum")
 
 
 def test_an_unchanged_site_of_forty_tables(server: MariaDB, tmp_path: Path) -> None:
     check(server, SMALL, tmp_path)
-    medians = race(
-        {
-            "pressluft, unchanged (tablespace)": lambda: check(server, SMALL, tmp_path),
-            "pt-table-checksum": lambda: run_shell(
-                f"pt-table-checksum --defaults-file={server.client_file} --databases={SMALL} --quiet"
-                " --recursion-method=none --no-check-binlog-format --no-check-replication-filters",
-                accepted=(0, 8),
-            ),
-        },
-        rounds=ROUNDS,
-    )
+    contenders = {
+        "pressluft, unchanged (tablespace)": lambda: check(server, SMALL, tmp_path),
+        "pt-table-checksum": lambda: run_shell(
+            f"pt-table-checksum --defaults-file={server.client_file} --databases={SMALL} --quiet"
+            " --recursion-method=none --no-check-binlog-format --no-check-replication-filters",
+            accepted=(0, 8),
+        ),
+    }
+    medians = race(contenders, rounds=ROUNDS)
     proofs = [check(server, SMALL, tmp_path).get("table", f"t{number}").proof for number in range(40)]
-    report(f"40 tables, {proofs.count('tablespace')} proved by file", medians, against="pt-table-checksum")
+    title = f"40 tables, {proofs.count('tablespace')} proved by file"
+    report(title, medians, against="pt-table-checksum")
+    cpu = race(contenders, rounds=3, clock=make_cpu_clock(server.pid))
+    report(f"{title}, time of the CPU", cpu, against="pt-table-checksum")
 
 
 def test_one_changed_row_is_found(server: MariaDB) -> None:
