@@ -11,7 +11,7 @@ from reconciler.core.job import ENDED
 from reconciler.core.signer import SIGNERS_FILE, Keys, normalise, read_signers
 from reconciler.core.world import FleetView, IntentFile, SiteView, StatusView
 from reconciler.errors import RepoUnusable
-from reconciler.ports import Entry, EntryKind, FleetRepo, Folder
+from reconciler.ports import Entry, EntryKind, FleetRepo, Folder, Tip
 from schemas.document import DocumentInvalid, read_fleet_file, read_intent, read_status
 from schemas.fleet import Environment, Fleet, FleetDocument, Node, Site
 from schemas.intent import Intent
@@ -86,6 +86,15 @@ class Observer:
         read = self.read_documents(commit)
         self._documents_read, self._site_views = latest, {**self._site_views, **views}
         return FleetView(commit, read.fleet, read.nodes, read.sites, (), read.broken)
+
+    def read_ids(self, tip: Tip) -> tuple[str | None, ...]:
+        """Return the ids of all that a plan is made from: where they are equal, so is everything below them."""
+        if tip.intents is None:
+            return ()
+        people = self._folder(tip.intents, "")
+        ours = self._folder(tip.status, "") if tip.status else NO_FOLDER
+        found = [find_entry(people, name) for name in ("pressluft.yaml", "nodes", "sites", "intents")]
+        return tuple(entry.oid if entry else None for entry in (*found, find_entry(ours, "status")))
 
     def read_documents(self, commit: str) -> Documents:
         """Read Fleet, Nodes, Sites and Environments; the same value again where none of them changed."""

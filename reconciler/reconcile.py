@@ -19,6 +19,7 @@ from uuid import UUID
 
 import structlog
 
+from reconciler.core.change import make_changes
 from reconciler.core.claim import is_held_by, is_namesake
 from reconciler.core.periodic import make_glance_key
 from reconciler.core.plan import Plan
@@ -29,18 +30,26 @@ from reconciler.core.variables import NodeFolders
 from reconciler.core.world import FleetView, Glances, StatusView, World
 from reconciler.errors import RepoUnusable, TipMoved, Transient
 from reconciler.observe import Observer
-from reconciler.ports import Branch, Clock, FleetRepo, PlaybookRunner, RunOutcome, RunSpec, RunState, Tip
+from reconciler.ports import (
+    Branch,
+    Clock,
+    CommitMessage,
+    FleetRepo,
+    PlaybookRunner,
+    RunOutcome,
+    RunSpec,
+    RunState,
+    Tip,
+)
 from reconciler.provenance import Provenance
-from schemas.document import dump
 from schemas.state import ErrorCode, JobStatus, JobType
-from schemas.status import JobRecord, StatusRecord, make_record_path
+from schemas.status import JobRecord
 
 MOST_ROUNDS = 100
 """Looks of one pass. Runs take longer than a look, so only a plan that undoes itself gets there."""
 GATED = frozenset({JobType.ENV_PROMOTE, JobType.RELEASE_ROLLBACK})
 """Jobs that a laxer policy could let through (spec.md §4, §6)."""
 MOST_REFUSALS = 10  # design §2: claims give up after 10 refusals and stay queued
-ENDED_FILE = "status/{site}/ended.txt"
 
 log = structlog.get_logger()
 
@@ -341,9 +350,7 @@ def apply(reconciler: Reconciler, plan: Plan, look: Look) -> None:
         return
     reconciler.on_step("before push")
     changes = dict(make_changes(plan, look.world.status))
-    commit = reconciler.repo.push_changes(
-        Branch.STATUS, expected=look.tip.status, changes=changes, message=make_message(plan.story)
-    )
+    commit = push(reconciler, look.tip, changes=changes, message=make_message(plan.story))
     reconciler.claims.update(
         (job.id, job.epoch) for job in plan.jobs.values() if job.status is JobStatus.RUNNING
     )
@@ -353,31 +360,28 @@ def apply(reconciler: Reconciler, plan: Plan, look: Look) -> None:
         log.info(line.text, job=str(job.id) if job else None, site=job.site if job else None, commit=commit)
 
 
-def make_changes(plan: Plan, status: StatusView) -> Iterator[tuple[str, bytes | None]]:
-    """Make the files of a plan: records, each in one place only, and the growing lists of ended jobs."""
-    records: list[tuple[str, StatusRecord]] = [
-        *((job.site, job) for job in plan.jobs.values()),
-        *plan.environments.values(),
-        *((site.name, site) for site in plan.sites.values()),
-        *plan.records,
-    ]
-    files = {make_record_path(record, site=site): record for site, record in records}
-    for record in files.values():
-        yield from ((path, None) for path in status.paths.get(record.id, ()) if path not in files)
-    yield from ((path, dump(record)) for path, record in files.items())
-    yield from plan.files
-    for site in sorted({job.site for job in plan.ended}):
-        yield ENDED_FILE.format(site=site), make_ended_list(site, plan, status)
+def push(
+    reconciler: Reconciler, tip: Tip, *, changes: Mapping[str, bytes | None], message: CommitMessage
+) -> str:
+    """Push a plan's commit. Raises `TipMoved` if somebody was faster with anything that the plan was made from.
 
-
-def make_ended_list(site: str, plan: Plan, status: StatusView) -> bytes:
-    """Add the jobs that end now to the site's list, which never gets shorter (spec.md §1)."""
-    ended = [
-        *status.ended_by_site.get(site, ()),
-        *(job.id for job in plan.ended if job.site == site),
-        *(file_id for buried_in, file_id in plan.buried if buried_in == site),
-    ]
-    return "".join(f"{job_id}\n" for job_id in dict.fromkeys(ended)).encode()
+    With anything else it would be the same plan, so only the commit is made anew: people who push notes all the time
+    must not keep a daemon from its claims.
+    """
+    for _ in range(MOST_REFUSALS):
+        try:
+            return reconciler.repo.push_changes(
+                Branch.STATUS, expected=tip.status, changes=changes, message=message
+            )
+        except TipMoved:
+            moved = reconciler.repo.fetch()
+            if reconciler.repo.find_tampering(moved.status) is not None:
+                raise
+            if reconciler.observer.read_ids(moved) != reconciler.observer.read_ids(tip):
+                raise
+            reconciler.witness.refused()
+            tip = moved
+    raise TipMoved("somebody was faster each time")
 
 
 def record(reconciler: Reconciler, plan: Plan) -> None:

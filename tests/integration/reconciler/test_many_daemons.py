@@ -32,7 +32,7 @@ from tests.fake_runner import FakePlaybookRunner
 from tests.integration.git.opening import make_opener
 from tests.integration.git.people import git, make_bare_repo
 from tests.integration.git.sshd import make_key
-from tests.story import FakeClock, Node, make_environment, make_fleet_files, make_site_files
+from tests.story import FakeClock, Node, list_recorded, make_environment, make_fleet_files, make_site_files
 
 INTENTS = int(os.environ.get("PRESSLUFT_INTENTS", "24"))
 SITES = int(os.environ.get("PRESSLUFT_SITES", "6"))
@@ -191,8 +191,7 @@ def open_worker(bare: Path, tmp_path: Path) -> Iterator[Callable[[str, Nodes], W
 
 
 def read_jobs(worker: Worker) -> list[JobRecord]:
-    tip, observer = worker.repo.fetch().status, Observer(worker.repo)
-    return [job for number in range(SITES) for job in observer.read_jobs(tip, f"site-{number}")]
+    return list_recorded(worker.repo)
 
 
 def test_three_daemons_do_every_job_once_while_people_push(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from reconciler.ports import RunOutcome, RunState
@@ -387,3 +389,52 @@ def test_the_log_reads_as_the_story(story: Story) -> None:
     subjects = [entry.subject for entry in story.service.read_history("acme")]
     assert "promotion started: acme staging -> production" in subjects
     assert "promotion succeeded: acme staging -> production" in subjects
+
+
+def test_people_who_push_notes_all_the_time_do_not_keep_a_daemon_from_its_claims(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story.run()
+    story.intend("Backup", "nightly", "{environment: production}")
+    push, looked, notes = story.repo.push_changes, [], iter(range(5))
+    monkeypatch.setattr(
+        story.reconciler.observer, "read_fleet", lambda commit: looked.append(commit) or read(commit)
+    )
+    read = type(story.reconciler.observer).read_fleet.__get__(story.reconciler.observer)
+
+    def race(*words: Any, **names: Any) -> str:
+        number = next(notes, None)
+        if number is not None:
+            story.commit({f"notes/{number}.md": "x"})
+        return push(*words, **names)
+
+    monkeypatch.setattr(story.repo, "push_changes", race)
+    story.run()
+    assert story.job("nightly").status is JobStatus.SUCCEEDED
+    assert len(looked) <= 4, "it looks again only when something changed"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        pytest.param({"intents/acme/nightly.yaml": None}, id="an intent"),
+        pytest.param({"sites/acme/environments/production.yaml": "nonsense"}, id="an environment"),
+        pytest.param({"nodes/web-1.yaml": "nonsense"}, id="a node"),
+        pytest.param({"pressluft.yaml": "nonsense"}, id="the policy"),
+    ],
+)
+def test_a_claim_that_was_overtaken_by_what_it_was_made_from_is_thrown_away(
+    story: Story, monkeypatch: pytest.MonkeyPatch, files: dict[str, str | None]
+) -> None:
+    story.run()
+    story.intend("Backup", "nightly", "{environment: production}")
+    push, once = story.repo.push_changes, iter([files])
+
+    def race(*words: Any, **names: Any) -> str:
+        story.commit(next(once, {}) or {"notes/x.md": "x"}) if names["expected"] == before else None
+        return push(*words, **names)
+
+    before = story.repo.fetch().status
+    monkeypatch.setattr(story.repo, "push_changes", race)
+    story.run()
+    assert story.runner.started == []
