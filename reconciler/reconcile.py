@@ -120,6 +120,10 @@ class Reconciler:
         object.__setattr__(self, "provenance", Provenance(self.repo, self.observer))
 
 
+class TooBusy(TipMoved):
+    """Somebody was faster as often as is tried for one plan; it is given up for now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """What one pass observed."""
@@ -154,10 +158,10 @@ def run_pass(reconciler: Reconciler) -> PassReport:
             reconciler.witness.looked(look)
             plan = plan_pass(reconciler, look.world)
             apply(reconciler, plan, look)
-        except TipMoved:
+        except TipMoved as error:
             refusals += 1
             reconciler.witness.refused()
-            if refusals >= MOST_REFUSALS:
+            if refusals >= MOST_REFUSALS or isinstance(error, TooBusy):
                 log.warning("gave up after lost races; will look again", refusals=refusals)
                 report = (
                     make_report(look, changed=changed) if look else PassReport(changed, running=0, queued=0)
@@ -363,7 +367,8 @@ def apply(reconciler: Reconciler, plan: Plan, look: Look) -> None:
 def push(
     reconciler: Reconciler, tip: Tip, *, changes: Mapping[str, bytes | None], message: CommitMessage
 ) -> str:
-    """Push a plan's commit. Raises `TipMoved` if somebody was faster with anything that the plan was made from.
+    """Push a plan's commit. Raises `TipMoved` if somebody was faster with anything that the plan was made from,
+    `TooBusy` after `MOST_REFUSALS` tries.
 
     With anything else it would be the same plan, so only the commit is made anew: people who push notes all the time
     must not keep a daemon from its claims.
@@ -381,7 +386,7 @@ def push(
                 raise
             reconciler.witness.refused()
             tip = moved
-    raise TipMoved("somebody was faster each time")
+    raise TooBusy("somebody was faster each time")
 
 
 def record(reconciler: Reconciler, plan: Plan) -> None:
