@@ -98,6 +98,14 @@ def test_a_copy_sends_no_mail_whichever_way_its_plugins_send(node: Node, sendmai
     assert count_mails(sendmail) == 2
 
 
+def test_a_copy_whose_php_can_send_by_itself_says_so_to_its_administrator(node: Node, sendmail: Path) -> None:
+    node.refresh("full")
+    look = ["eval", "do_action( 'admin_notices' );"]
+    assert "sendmail_path = /bin/true" in run_wp(node.staging, sendmail, *look)
+    assert "sendmail_path" not in run_wp(node.staging, Path("/bin/true"), *look)
+    assert "sendmail_path" not in run_wp(node.production, sendmail, *look)
+
+
 @pytest.mark.parametrize("config", ["", "define( 'DISABLE_WP_CRON', false );"])
 def test_a_copy_runs_no_scheduled_event_by_any_door(node: Node, sendmail: Path, config: str) -> None:
     ran = node.staging.root.parent / f"ran-{os.urandom(3).hex()}"

@@ -1,7 +1,9 @@
 """A copy keeps quiet: no mail, no cron, no queued actions, no search engines, from its first request on.
 
-A must-use plugin in the copy's release sees to it. It is Pressluft's own file: it counts neither as code nor as
-drift, and is never promoted (`OWN_FILES`). Should it reach production all the same, it does nothing there.
+A must-use plugin in the copy's release sees to it. What passes by WordPress, PHP's own `mail()`, it cannot stop, and
+says so to whoever administers the copy: that takes `sendmail_path` of the copy's PHP pool. The plugin is Pressluft's
+own file: it counts neither as code nor as drift, and is never promoted (`OWN_FILES`). Should it reach production all
+the same, it does nothing there.
 """
 
 from __future__ import annotations
@@ -39,6 +41,13 @@ add_filter( 'action_scheduler_allow_async_request_runner', '__return_false', PHP
 add_filter( 'action_scheduler_queue_runner_concurrent_batches', '__return_zero', PHP_INT_MAX );
 add_filter( 'pre_option_blog_public', function () {
 	return '0';
+} );
+// What calls PHP's own mail() passes by WordPress, and no code can change sendmail_path once PHP runs.
+add_action( 'admin_notices', function () {
+	if ( function_exists( 'mail' ) && ! preg_match( '~^(\\S*/)?true(\\s|$)~', (string) ini_get( 'sendmail_path' ) ) ) {
+		echo '<div class="notice notice-warning"><p>Pressluft: wp_mail() is off on this copy, but code that calls'
+			. ' mail() itself still sends. Set <code>sendmail_path = /bin/true</code> in its PHP pool.</p></div>';
+	}
 } );
 // WP-CLI reads the schedule itself and asks no filter either.
 if ( defined( 'WP_CLI' ) && WP_CLI ) {
