@@ -14,7 +14,7 @@ PLAYBOOKS := $(wildcard ansible/playbooks/*.yml)
 # ansible-lint and lint-imports look for their own programs on PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help packages venv lint test demo bench bench-drift faults faults-cutover lock wheel clean
+.PHONY: help packages venv lint test faults-restore demo bench bench-drift faults faults-cutover lock wheel clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -44,6 +44,9 @@ lint: venv ## Check style, types, layers and playbooks
 
 test: packages venv ## Run every test against real servers
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+faults-restore: packages venv ## Kill a restore at every one of its steps
+	PRESSLUFT_FAULTS=all $(BIN)/python -m pytest tests/integration/node/test_restore_killed.py $(ARGS)
 
 demo: packages venv ## Watch promotions between two real WordPress sites
 	$(BIN)/pressluft demo $(ARGS)

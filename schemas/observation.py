@@ -131,6 +131,12 @@ class BackupMade(Reported):
     scope: BackupScope = BackupScope.FULL
 
 
+class CleanupMade(Reported):
+    """Which snapshots are in the storage no more."""
+
+    forgotten: tuple[str, ...] = ()
+
+
 class Finding(Reported):
     """What a check of a machine says about one thing that Pressluft needs, and how to get it."""
 

@@ -164,6 +164,9 @@ class Node:
                 "reset": {"release": self.resumed or "first", "resumed": resumed},
                 "health": {"healthy": True},
             }
+        if spec.step == "cleanup":
+            request = spec.variables["pressluft_request"]
+            return {"cleanup": {"forgotten": request["expired"]}}  # type: ignore[index,call-overload]
         return {}
 
 
@@ -286,6 +289,7 @@ STEPS = (
     "stage",
     "cut_over",
     "rollback",
+    "cleanup",
     "verify",
     "discard",
     "check-1",

@@ -137,6 +137,7 @@ def make_job(file: IntentFile, job_id: UUID, *, view: FleetView, now: datetime) 
         actor=intent.spec.actor if intent else None,
         reason=intent.spec.reason if intent else None,
         run_after=getattr(intent.spec, "not_before", None) if intent else None,
+        backup_id=getattr(intent.spec, "backup_id", None) if intent else None,
         created_at=now,
         updated_at=now,
     )

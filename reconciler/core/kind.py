@@ -7,6 +7,7 @@ from reconciler.core.gate import find_inactive, find_unmet_at_request, find_unme
 from reconciler.core.promotion import make_promotion_flow
 from reconciler.core.reset import make_reset_flow
 from reconciler.core.restoration import find_unmet_restore, make_restore_flow
+from reconciler.core.retention import make_cleanup_flow
 from reconciler.core.upkeep import (
     make_backup_flow,
     make_drift_check_flow,
@@ -14,11 +15,14 @@ from reconciler.core.upkeep import (
     make_rollback_flow,
 )
 from schemas.intent import Backup, DriftCheck, Promotion, Refresh, Reset, Restore, Rollback
+from schemas.state import JobType
 from schemas.status import Blocked
 
 
 def make_flow(view: JobView) -> Flow:
-    """Return the flow of a job by its intent's kind."""
+    """Return the flow of a job by its intent's kind; a cleanup has no intent of its own."""
+    if view.job.job_type is JobType.BACKUP_CLEANUP:
+        return make_cleanup_flow(view)
     match view.intent:
         case Promotion():
             return make_promotion_flow(view, view.intent)

@@ -54,6 +54,7 @@ from reconciler.core.periodic import (
 from reconciler.core.plan import Plan
 from reconciler.core.policy import bind_parties, bind_world
 from reconciler.core.record import check_record
+from reconciler.core.retention import find_due_cleanups, make_stand_ins
 from reconciler.core.signer import SIGNERS_FILE, write_signers
 from reconciler.core.story import Line, tell
 from reconciler.core.variables import NodeFolders, make_run_spec
@@ -79,6 +80,7 @@ def make_plan(world: World, intents: Mapping[UUID, Intent], *, folders: NodeFold
     draft.admit_intents()
     draft.carry_on_running()
     draft.judge_glances()
+    draft.start_upkeep()
     draft.settle_queued()
     draft.glance()
     draft.free_environments()
@@ -91,7 +93,7 @@ class Draft:
 
     def __init__(self, world: World, intents: Mapping[UUID, Intent], folders: NodeFolders) -> None:
         self._world = world = replace(world, fleet=hold_site_ids(world))
-        self._intents = dict(intents)
+        self._intents = {**intents, **make_stand_ins(world, world.status.jobs.values())}
         self._folders = folders
         self._jobs: dict[UUID, JobRecord] = dict(world.status.jobs)
         self._environments = dict(meet_environments(world))
@@ -157,6 +159,13 @@ class Draft:
         for job in list(self._jobs.values()):
             if job.status is JobStatus.RUNNING and is_awake(job, now=self._world.now):
                 self._guard(job, self._carry_on)
+
+    def start_upkeep(self) -> None:
+        """Add the jobs that nobody asks for."""
+        jobs = tuple(find_due_cleanups(self._see()))
+        self._intents.update(make_stand_ins(self._world, jobs))
+        for job in jobs:
+            self._record_job(job, tell(job, self._intents.get(job.id)))
 
     def _guard(self, job: JobRecord, decide: Callable[[JobRecord], None]) -> None:
         """Decide on one job; a bug ends that job and stops no other."""

@@ -25,6 +25,10 @@ WORDS = {
 }
 
 
+UNASKED = {JobType.DRIFT_CHECK: "periodic drift check", JobType.BACKUP_CLEANUP: "backup cleanup"}
+"""What jobs are called that have no intent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One sentence of a commit, with the job it is about."""
@@ -35,7 +39,7 @@ class Line:
 
 def tell(job: JobRecord, intent: Intent | None, event: JobEvent | None = None) -> Line:
     """Tell one transition of a job in plain words."""
-    unasked = "periodic drift check" if job.job_type is JobType.DRIFT_CHECK else "intent"
+    unasked = UNASKED.get(job.job_type, "intent") if job.job_type else "intent"
     what = WORDS[job.intent_kind] if job.intent_kind else unasked
     return Line(f"{what} {tell_status(job, event)}: {tell_subject(job, intent)}{tell_reason(job)}", job)
 

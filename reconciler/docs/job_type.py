@@ -53,10 +53,11 @@ def make_type_rows() -> Iterator[tuple[str, str, str, str, str]]:
     """Make a row for each job type."""
     asked = {job_type: kind for kind, job_type in JOB_TYPES.items() if job_type}
     carried = {JOB_TYPES[intent.kind] for intent in make_intents() if make_sample_flow(intent)}
+    carried.add(JobType.BACKUP_CLEANUP)
     for item in JobType:
         begins = life.STARTS.get(item)
         status = life.TRANSITIONS[life.ACTIVE, begins] if begins else life.ACTIVE
-        kind = code(asked[item]) if item in asked else "nobody"
+        kind = code(asked[item]) if item in asked else "nobody, every 6 h where backups have expired"
         yield code(item), kind, code(name_playbook(item)), code(status), "yes" if item in carried else "no"
 
 
@@ -67,8 +68,10 @@ def name_playbook(item: JobType) -> str:
 
 def make_step_rows() -> Iterator[tuple[str, str, str, str, str]]:
     """Make a row for each step of each job type that is carried out, optional ones included."""
-    for intent in make_intents():
-        flow, job_type = make_sample_flow(intent), JOB_TYPES[intent.kind]
+    cleanup = Backup.model_validate({"metadata": {"name": "cleanup"}, "spec": {"environment": "production"}})
+    samples = [(JOB_TYPES[intent.kind], make_sample_flow(intent)) for intent in make_intents()]
+    samples.append((JobType.BACKUP_CLEANUP, make_sample_flow(cleanup, job_type=JobType.BACKUP_CLEANUP)))
+    for job_type, flow in samples:
         if flow is None or job_type is None:
             continue
         for step in flow.steps:
@@ -102,13 +105,21 @@ def make_intents() -> tuple[Intent, ...]:
     )
 
 
-def make_sample_flow(intent: Intent) -> Flow | None:
+def make_sample_flow(intent: Intent, *, job_type: JobType | None = None) -> Flow | None:
     """Make the flow of an intent in the sample fleet; `None` where this version refuses the kind."""
     fleet = make_fleet()
     parties = find_parties(intent, site="acme", view=fleet)
     if not isinstance(parties, Parties):
         return None
-    job = JobRecord(id=SPACE, status=JobStatus.RUNNING, site="acme", epoch=1, created_at=NOW, updated_at=NOW)
+    job = JobRecord(
+        id=SPACE,
+        status=JobStatus.RUNNING,
+        job_type=job_type,
+        site="acme",
+        epoch=1,
+        created_at=NOW,
+        updated_at=NOW,
+    )
     records = {env.metadata.id: make_record(env) for env in parties.environments}
     world = World(fleet, StatusView(None, environments=records), outcomes={}, now=NOW, worker="", max_jobs=1)
     return make_flow(JobView(job, intent, parties, world, parties))
