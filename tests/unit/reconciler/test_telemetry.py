@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import structlog
 
 from reconciler.errors import TipMoved
 from reconciler.ports import Branch, CommitMessage
@@ -20,8 +21,8 @@ CLOSED = "{source: staging, target: production}"
 class Watched(Story):
     """A story whose daemon is watched."""
 
-    def __init__(self, policy: str = "{}") -> None:
-        super().__init__(policy)
+    def __init__(self, policy: str = "{}", *, repo: FakeFleetRepo | None = None) -> None:
+        super().__init__(policy, repo=repo)
         self.telemetry = Telemetry()
         self.reconciler = replace(self.reconciler, witness=self.telemetry)
 
@@ -86,10 +87,13 @@ def test_a_refused_push_is_counted() -> None:
     assert story.read("push_retries_total") == 3
 
 
-def test_what_was_tampered_with_is_counted_from_the_log() -> None:
-    story = Watched()
-    story.log(event="put right", event_kind="tampering", sites=["acme"])
-    story.log(event="nothing")
+def test_a_status_that_somebody_else_changed_is_counted_once_per_time() -> None:
+    story = Watched(repo=FakeFleetRepo(trusts=True))
+    story.back_up()
+    story.repo.commit_as_person({"status/acme/ended.txt": b""})
+    with structlog.testing.capture_logs(processors=[story.telemetry.complete_line]):
+        story.run()
+        story.run()
     assert story.read("tamper_events_total") == 1
 
 
