@@ -203,6 +203,34 @@ def find_tables(observation: dict[str, Any]) -> list[str]:
     ]
 
 
+def test_a_login_that_may_not_create_databases_is_refused_by_name(promotion: Promotion) -> None:
+    observation = promotion.check()
+    name = f"n_{promotion.job_id[:8]}"
+    promotion.admin.execute(f"CREATE USER {name}@localhost IDENTIFIED BY 'node'")
+    promotion.admin.execute(f"GRANT PROCESS, RELOAD ON *.* TO {name}@localhost")
+    for database in (promotion.production.database, promotion.pair.staging.database):
+        promotion.admin.execute(f"GRANT ALL ON `{database}`.* TO {name}@localhost")
+    login = Path(promotion.config_dir, "mysql.cnf")
+    admin = Path(promotion.pair.defaults_file).read_text().splitlines()
+    socket = next(line for line in admin if line.startswith("socket"))
+    login.write_text(f"[client]\nuser = {name}\npassword = node\nhost = localhost\n{socket}\n")
+    ini = Path(promotion.config_dir, "node.ini")
+    ini.write_text(ini.read_text().replace(promotion.pair.defaults_file, str(login)))
+    refused = refuse(promotion, "SCHEMA_UNSUPPORTED", observation)
+    assert f"{promotion.production.database}__pressluft_{promotion.job_id[:8]}" in refused
+
+
+def test_the_roles_of_either_prefix_stay_productions(promotion: Promotion) -> None:
+    promotion.pair.sql(
+        "INSERT INTO P.options (option_name, option_value) VALUES ('wp_user_roles', 'production')",
+        "INSERT INTO S.options (option_name, option_value) VALUES ('stg_user_roles', 'staging')",
+        "INSERT INTO S.options (option_name, option_value) VALUES ('wp_user_roles', 'staging')",
+    )
+    promotion.stage()
+    promotion.cut_over()
+    assert (promotion.option("wp_user_roles"), promotion.option("stg_user_roles")) == ("production", None)
+
+
 def test_foreign_keys_between_replaced_tables_survive_the_cut_over(promotion: Promotion) -> None:
     promotion.pair.sql(
         "CREATE TABLE S.albums (id INT PRIMARY KEY)",

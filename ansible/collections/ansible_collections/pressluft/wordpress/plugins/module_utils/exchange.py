@@ -11,7 +11,11 @@ import time
 from dataclasses import dataclass
 from typing import Tuple
 
-from ansible_collections.pressluft.wordpress.plugins.module_utils.database import quote_name, run_query
+from ansible_collections.pressluft.wordpress.plugins.module_utils.database import (
+    DatabaseError,
+    quote_name,
+    run_query,
+)
 from ansible_collections.pressluft.wordpress.plugins.module_utils.identity import RESERVED
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 
@@ -25,6 +29,7 @@ except ImportError:  # told by `database.connect`
 
 LONGEST_NAME = 64  # of a database or a table, MariaDB and MySQL alike
 LOCK_WAIT_TIMEOUT = 1205
+_NOT_ALLOWED = "1044:"  # access denied for user to database
 RENAME_ATTEMPTS = 15
 _RENAME_LOCK_SECONDS = 2  # design §5: the default waits a day and blocks readers
 _PAUSE_SECONDS = 0.3
@@ -70,14 +75,14 @@ def create_database(conn, name, *, like):
         (like,),
     )[0]
     statement = "CREATE DATABASE IF NOT EXISTS {0} CHARACTER SET {1} COLLATE {2}"
-    run_query(conn, statement.format(quote_name(name), *row))
+    _run_on_own(conn, name, statement.format(quote_name(name), *row))
 
 
 def drop_database(conn, name):
     """Drop one of Pressluft's own databases, with all that is in it; any other name is a bug and refused."""
     if RESERVED not in name:
         raise ValueError("{0} is not a database of Pressluft's own".format(name))
-    run_query(conn, "DROP DATABASE IF EXISTS {0}".format(quote_name(name)))
+    _run_on_own(conn, name, "DROP DATABASE IF EXISTS {0}".format(quote_name(name)))
 
 
 def fetch_tables(conn, database):
@@ -154,6 +159,20 @@ def exchange_alone(conn, environment_id):
     finally:
         with contextlib.suppress(NodeError):  # a session that broke has let go already
             run_query(conn, "DO RELEASE_LOCK(%s)", (name,))
+
+
+def _run_on_own(conn, name, statement):
+    """Make or drop a database of ours; a login that may not is refused by the database's name."""
+    try:
+        run_query(conn, statement)
+    except DatabaseError as error:
+        if not error.message.startswith(_NOT_ALLOWED):
+            raise
+        raise NodeError(
+            "SCHEMA_UNSUPPORTED",
+            "the database login may not make and drop the database {0}: {1}".format(name, error.message),
+            "Give the user of mysql.cnf all rights on databases of such names.",
+        ) from error
 
 
 def _rename(conn, moves):
