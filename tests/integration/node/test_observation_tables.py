@@ -217,6 +217,17 @@ def test_the_servers_identity_outlives_a_connection(ours: Any, mariadb: MariaDB)
         assert server_identity(other) == server_identity(ours)
 
 
+def test_a_limit_for_visitors_statements_is_none_for_reading_a_large_table(
+    admin: Any, mariadb: MariaDB
+) -> None:
+    admin.execute("SET GLOBAL max_statement_time = 5")
+    try:
+        with closing(connect(str(mariadb.client_file))) as reader:
+            assert run_query(reader, "SELECT @@max_statement_time") == [(0.0,)]
+    finally:
+        admin.execute("SET GLOBAL max_statement_time = DEFAULT")
+
+
 def test_a_missing_login_file_is_never_a_default_login() -> None:
     with pytest.raises(DatabaseError, match="does not exist"):
         connect("/nonexistent/mysql.cnf")

@@ -43,10 +43,12 @@ _ANOTHER_SITE = re.compile(r"[0-9]+_")
 _TABLES_OF_EVERY_SITE = ("options", "posts", "postmeta", "comments", "terms")
 
 # Server-wide settings must not change what a digest sees: `sql_select_limit` would cut results short,
-# `PAD_CHAR_TO_FULL_LENGTH` and `ANSI_QUOTES` change values and SHOW CREATE, a local time zone folds hours.
+# `PAD_CHAR_TO_FULL_LENGTH` and `ANSI_QUOTES` change values and SHOW CREATE, a local time zone folds hours. A limit for
+# visitors' statements (its name is MariaDB's or MySQL's) is none for reading a table of many gigabytes.
 _SESSION = """SET SESSION time_zone = '+00:00', sql_mode = 'NO_AUTO_VALUE_ON_ZERO', sql_quote_show_create = 1,
-    sql_select_limit = 18446744073709551615, sql_big_selects = 1, group_concat_max_len = 8388608,
-    lock_wait_timeout = 2, innodb_lock_wait_timeout = 2, wait_timeout = 86400, net_write_timeout = 600"""
+    sql_select_limit = 18446744073709551615, sql_big_selects = 1,
+    lock_wait_timeout = 2, innodb_lock_wait_timeout = 2, wait_timeout = 86400, net_write_timeout = 600
+    /*M! , max_statement_time = 0 */ /*!50708 , max_execution_time = 0 */"""
 
 
 class DatabaseError(NodeError):
