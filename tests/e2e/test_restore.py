@@ -15,7 +15,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.table_measure 
 
 from reconciler.demo.evidence import run_shell
 from schemas.intent import Restore
-from schemas.state import BackupStatus, ErrorCode, JobStatus, StorageType
+from schemas.state import BackupStatus, ErrorCode, JobStatus, JobType, StorageType
 from schemas.status import BackupRecord
 from tests.e2e.world import World
 from tests.s3 import S3Storage
@@ -124,6 +124,25 @@ def test_no_key_is_in_git_or_in_what_the_node_and_the_daemon_keep(world: World, 
     assert storage.secret not in history
     for folder in (world.settings.node_state_dir, str(world.settings.state_dir)):
         assert run_shell('grep -rlF -- "$2" "$1" || true', folder, storage.secret) == ""
+
+
+def test_expired_backups_are_forgotten_by_the_daemon_itself(world: World) -> None:
+    first, policy = find_backup(world), world.folder / "policy"
+    run_shell('git clone -q "$1" "$2"', world.settings.repo, str(policy))
+    fleet = policy / "pressluft.yaml"
+    fleet.write_text(
+        re.sub(r"(?m)^spec:.*$", "spec: {retention: 1s}", fleet.read_text().split("spec:")[0] + "spec:")
+    )
+    identity = "git -c user.name=Olive -c user.email=olive@example.test"
+    run_shell(f'cd "$1" && {identity} commit -qam "Keep backups for a second" && git push -q', str(policy))
+    jobs = [world.back_up(), world.back_up()]
+    world.run_daemon()
+    cleanups = [job for job in world.service.list_jobs() if job.job_type is JobType.BACKUP_CLEANUP]
+    assert {job.status for job in cleanups} == {JobStatus.SUCCEEDED}, [job.error_message for job in cleanups]
+    production = world.service.find_named("acme", "production").environment.metadata.id
+    statuses = {backup.job_id: backup.status for backup in world.service.list_backups(production)}
+    assert [statuses[job.id] for job in jobs] == [BackupStatus.EXPIRED, BackupStatus.COMPLETED]
+    assert statuses[first.job_id] is BackupStatus.COMPLETED
 
 
 def test_wrong_keys_are_refused_and_nothing_is_changed(world: World, storage: S3Storage) -> None:

@@ -1,5 +1,6 @@
 """A dump that is loaded again makes the very same tables: the digests that drift is told by are the judge."""
 
+import json
 import struct
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,20 +12,25 @@ from typing import Any
 
 import pytest
 from ansible_collections.pressluft.wordpress.plugins.module_utils import dump as dump_module
-from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect
+from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect, find_tables
 from ansible_collections.pressluft.wordpress.plugins.module_utils.dump import (
     END,
+    MEASURED_BY,
     hold_dump,
     load_dump,
     read_index,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
-from ansible_collections.pressluft.wordpress.plugins.module_utils.table_measure import measure_tables
+from ansible_collections.pressluft.wordpress.plugins.module_utils.table_measure import (
+    measure_tables,
+    read_table,
+)
 
 from reconciler.stack.mariadb import Login, MariaDB
 from tests.integration.node.test_row_copy import COLUMNS
 
 FLOATS = 2000
+ROWS = "sha256:b44e7b75deb4fb222454884a01f418fea634f888d054536dd06c3d4632936215"
 
 
 class Dumping:
@@ -142,6 +148,22 @@ def test_the_file_can_be_loaded_by_hand(dumping: Dumping, mariadb: MariaDB) -> N
     mariadb.load_sql(dumping.target.database, content.decode())
     dumping.admin.execute(f"DROP TRIGGER {dumping.target.database}.twice")
     assert dumping.measure(dumping.target) == without_trigger != tables
+
+
+def test_a_digest_is_made_as_it_was_when_older_backups_were_taken(dumping: Dumping, ours: Any) -> None:
+    """If this fails because a digest is made another way now, raise `MEASURED_BY` and put the new one here."""
+    dumping.admin.execute("CREATE TABLE wp_a (id INT PRIMARY KEY, f FLOAT, t TEXT)")
+    dumping.admin.execute("INSERT INTO wp_a VALUES (1, 1.1, 'one'), (2, NULL, '')")
+    info = find_tables(ours, dumping.source.database, "wp_")["a"]
+    assert (MEASURED_BY, read_table(ours, dumping.source, info).rows) == (1, ROWS)
+
+
+def test_digests_of_another_version_are_not_compared(dumping: Dumping) -> None:
+    dumping.admin.execute("CREATE TABLE wp_a (id INT PRIMARY KEY)")
+    tables = dumping.dump()[1]
+    content = {"measured_by": MEASURED_BY, "tables": tables, "others": []}
+    assert read_index(json.dumps(content).encode()) == (tables, [])
+    assert read_index(json.dumps({**content, "measured_by": 0}).encode()) == ({"a": ""}, [])
 
 
 @pytest.mark.parametrize("cut", [pytest.param(0, id="empty"), pytest.param(1, id="one line short")])

@@ -41,6 +41,9 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.row_literal im
 from ansible_collections.pressluft.wordpress.plugins.module_utils.table_measure import measure_tables
 
 FILE_NAME, INDEX_NAME = "database.sql", "tables.json"
+MEASURED_BY = 1
+"""Which way of measuring made the digests beside a dump. Raise it when a table's digest is made another way: backups
+outlive versions, and a digest of another kind proves nothing."""
 END = b";\n"
 """What ends a statement; within one it does not occur."""
 _BATCH = 1 << 20
@@ -68,7 +71,7 @@ class Dump:
 def hold_dump(folder, conn, environment):
     """Dump an environment's tables into `<folder>/database.sql` and yield the `Dump`; the folder goes afterwards.
 
-    Beside it `tables.json` holds `{tables: {name: digest}, others: [names of views and triggers]}`. Raises
+    Beside it `tables.json` holds `{measured_by, tables: {name: digest}, others: [names of views and triggers]}`. Raises
     `NodeError`: `BACKUP_INVALID` where a table cannot be read.
     """
     shutil.rmtree(folder, ignore_errors=True)
@@ -147,14 +150,22 @@ def _write_dump(folder, conn, environment):
         finally:
             if conn.open:
                 conn.rollback()
-    durable_file.write_json(os.path.join(folder, INDEX_NAME), {"tables": tables, "others": others})
+    durable_file.write_json(
+        os.path.join(folder, INDEX_NAME), {"measured_by": MEASURED_BY, "tables": tables, "others": others}
+    )
     return Dump(path, file.digest.hexdigest(), file.size, tables)
 
 
 def read_index(content):
-    """The digests by table, and the names of views and triggers, as a dump's `tables.json` holds them."""
+    """The digests by table, and the names of views and triggers, as a dump's `tables.json` holds them.
+
+    A digest is empty where another version measured in another way.
+    """
     index = json.loads(content.decode("utf-8"))
-    return index["tables"], index["others"]
+    is_comparable = index.get("measured_by") == MEASURED_BY
+    return {name: digest if is_comparable else "" for name, digest in index["tables"].items()}, index[
+        "others"
+    ]
 
 
 def _open_private(path, flags):

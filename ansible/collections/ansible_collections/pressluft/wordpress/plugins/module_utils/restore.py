@@ -194,7 +194,7 @@ def _put_together(work):
     check_tables(work.conn, work.environment, list(replaced))
     _check_space(work)
     work.on_step("storage read")
-    _load_tables(work, digests)
+    digests = _load_tables(work, digests)
     work.on_step("tables loaded")
     protection = make_protection(work.call.protection)
     places = restore_files(
@@ -234,7 +234,7 @@ def _read_digests(work):
 
 
 def _load_tables(work, digests):
-    """Load the dump into the shadow, and prove that its tables are those that were dumped."""
+    """Load the dump into the shadow, and prove that its tables are those that were dumped; returns their digests."""
     exchange.create_database(work.conn, work.shadow, like=work.environment.database)
     defaults_file = read_node_config(work.call.config_dir).mysql_defaults_file
     arguments = ["dump", work.snapshot["id"], work.path(FILE_NAME)]
@@ -243,10 +243,16 @@ def _load_tables(work, digests):
         load_dump(stream, loader, work.shadow)
     there = dataclasses.replace(work.environment, database=work.shadow)
     loaded = {name: measure.digest for name, measure in measure_tables(work.conn, there).items()}
-    wrong = sorted(name for name in {*digests, *loaded} if digests.get(name) != loaded.get(name))
+    # A table that an older version measured in another way has to be there; restic proves its dump.
+    wrong = sorted(
+        name
+        for name in {*digests, *loaded}
+        if digests.get(name) != loaded.get(name) and (digests.get(name) != "" or name not in loaded)
+    )
     if wrong:
         raise _make_invalid(work, "gave other tables than were stored: {0}".format(", ".join(wrong)))
     check_tables(work.conn, there, list(loaded))
+    return loaded
 
 
 def _make_cut(work, digests, replaced, *, places):
