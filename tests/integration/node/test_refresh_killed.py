@@ -2,13 +2,16 @@
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import Job
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh import STEPS
+from ansible_collections.pressluft.wordpress.plugins.module_utils.reset import reset
 
 from reconciler.stack.mariadb import Login, MariaDB
 from tests.integration.node.refreshed_pair import Refreshing, make_refreshing
@@ -113,3 +116,20 @@ def test_a_first_set_up_that_was_killed_before_the_rename_leaves_no_baseline(
         made.run("full")
         assert len(made.rows("posts")) == 2
         assert made.read_baseline() is not None
+
+
+@pytest.mark.parametrize(("step", "is_new"), [("prepared", False), ("renamed", True)])
+def test_a_reset_serves_the_code_that_belongs_to_the_tables_of_a_killed_refresh(
+    refreshing: Refreshing, step: str, *, is_new: bool
+) -> None:
+    before = Path(refreshing.source.root, "current").readlink()
+    refreshing.kill_at(step, "full")
+    call = refreshing.call("full")
+    job = Job(str(uuid4()), 1, "health_check", "reset")
+    with suppress(NodeError):  # nobody serves these sites, so it is not healthy
+        reset(dataclasses.replace(call, job=job, environment=refreshing.source, production=None, source=None))
+    after = Path(refreshing.source.root, "current").readlink()
+    assert (after != before, _has_new_post(refreshing)) == (is_new, is_new)
+    other = dataclasses.replace(refreshing, job_id=str(uuid4()))
+    other.run("full")
+    _assert_finished(other, "full")

@@ -1,6 +1,11 @@
 """A Reset finishes or undoes what is half done, and calls nothing active that does not prove itself."""
 
 import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +21,9 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.reset import r
 
 from reconciler.stack.mariadb import Login, MariaDB
 from tests.integration.node.plain_site import BROKEN, THEME, Promotion, change_staging, make_promotion
+from tests.integration.node.test_cut_over_playbook import describe
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -131,3 +139,47 @@ def test_a_reset_that_ended_is_not_run_again(promotion: Promotion) -> None:
         reset(make_call(promotion, job_id))
     assert told.value.code == "JOB_FINISHED"
     assert check_node(promotion) == "failed"
+
+
+def run_playbook(promotion: Promotion, step: str) -> dict[str, Any]:
+    """Run one step by `health-check.yml` on this machine."""
+    folder = Path(promotion.config_dir).parent
+    job = {"id": str(uuid4()), "epoch": 1, "type": "health_check", "step": step}
+    variables = {
+        "pressluft_job": job,
+        "pressluft_settings": {"state_dir": promotion.state_dir, "config_dir": promotion.config_dir},
+        "pressluft_environment": describe(promotion.production),
+        "pressluft_request": {"is_last": True},
+        "ansible_python_interpreter": sys.executable,
+    }
+    (folder / "variables.json").write_text(json.dumps(variables))
+    command = [
+        str(Path(sys.executable).with_name("ansible-playbook")),
+        "-i",
+        "localhost,",
+        "-c",
+        "local",
+        "-v",
+    ]
+    command += ["-e", f"@{folder / 'variables.json'}", "ansible/playbooks/health-check.yml"]
+    environment = {
+        **os.environ,
+        "ANSIBLE_CONFIG": "ansible/ansible.cfg",
+        "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
+    }
+    said = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    ).stdout
+    [result] = re.findall(r"^(?:ok|changed|fatal): \[localhost\].*? => (\{.*\})$", said, re.MULTILINE)
+    return dict(json.loads(result))
+
+
+def test_the_playbook_resets_an_environment_and_says_how_it_stands(promotion: Promotion) -> None:
+    promotion.check()
+    mark_failed(promotion)
+    done = run_playbook(promotion, "reset")["pressluft"]
+    assert (done["reset"], done["node"]["status"]) == ({"resumed": [], "release": "first"}, "active")
+    assert done["health"]["healthy"] is True
+    Path(promotion.production.current, THEME).write_text(BROKEN)
+    refused = run_playbook(promotion, "reset")["pressluft_error"]
+    assert (refused["code"], refused["retry"]) == ("HEALTH_CHECK_FAILED", False)

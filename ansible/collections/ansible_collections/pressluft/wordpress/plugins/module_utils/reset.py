@@ -101,8 +101,14 @@ def _end_refresh(state, conn):
     position = exchange.BEFORE if moved.is_empty else exchange.find_position(conn, moved)
     if position == exchange.MIXED:
         raise _make_split("its tables are neither before nor after the refresh of job {0}".format(job_id))
-    if position == exchange.AFTER and prepared["release_new"]:
+    if not prepared["release_new"]:
+        return
+    unserved = prepared["release_new"]
+    if position == exchange.AFTER:
         release.switch_release(state.environment.root, prepared["release_new"])
+        unserved = prepared["release_old"]
+    if unserved:
+        release.remove_release(state.environment.root, unserved)
 
 
 def _check_one_release(state, conn):
