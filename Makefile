@@ -14,7 +14,7 @@ PLAYBOOKS := $(wildcard ansible/playbooks/*.yml)
 # ansible-lint and lint-imports look for their own programs on PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help packages venv lint test faults-restore demo bench bench-drift faults faults-cutover lock wheel clean
+.PHONY: help packages venv lint test faults-restore demo bench bench-drift faults faults-cutover faults-nodes lock wheel clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -63,6 +63,9 @@ faults: packages venv ## Break the reconciler at every fail point and on 2,000 r
 faults-cutover: packages venv ## Kill every process at every step of a cut-over; takes an hour
 	PRESSLUFT_FAULTS=$(CURDIR)/cut-over-faults.md $(BIN)/python -m pytest tests/faults/test_kill_matrix.py -q $(ARGS)
 	@cat cut-over-faults.md
+
+faults-nodes: packages venv ## Cut the cables between three hosts at every moment of a promotion (about an hour)
+	$(BIN)/python -m pytest tests/faults -o python_files='faults_nodes.py' -s $(ARGS)
 
 lock: venv ## Pin the dependencies of pyproject.toml, with hashes
 	$(PIP) install uv

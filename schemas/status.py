@@ -76,6 +76,8 @@ class JobRecord(Record):
     """The environment a promotion takes from."""
     node_id: Id | None = None
     """The node of `environment_id`."""
+    other_node_ids: tuple[Id, ...] = ()
+    """The nodes of other environments that take part, where they are other ones."""
     intent_kind: IntentKind | None = None
     """What was asked for; absent where the intent could not be read or nobody asked."""
     intent_path: Message | None = None

@@ -115,7 +115,8 @@ def _make_ssh_arguments(trust: SshTrust) -> str:
     if trust.known_hosts:
         options |= {"UserKnownHostsFile": f'"{trust.known_hosts}"', "GlobalKnownHostsFile": os.devnull}
     if trust.ssh_key:
-        options |= {"IdentitiesOnly": "yes"}
+        # Ansible names it for its own connections; the action plugins that join two nodes have only these.
+        options |= {"IdentitiesOnly": "yes", "IdentityFile": f'"{trust.ssh_key}"'}
     return shlex.join(part for name, value in options.items() for part in ("-o", f"{name}={value}"))
 
 

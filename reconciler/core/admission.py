@@ -169,6 +169,7 @@ def bind(job: JobRecord, parties: Parties) -> JobRecord:
             "environment_id": parties.environment.metadata.id,
             "source_environment_id": parties.source.metadata.id if parties.source else None,
             "node_id": parties.node.metadata.id,
+            "other_node_ids": tuple(node.metadata.id for node in parties.other_nodes),
         }
     )
 

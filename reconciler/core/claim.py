@@ -32,8 +32,9 @@ def find_site_key(job: JobRecord) -> Key:
 
 
 def find_keys(job: JobRecord) -> frozenset[Key]:
-    """Return all that a running job holds: its site and its node, taken together or not at all."""
-    return frozenset({find_site_key(job), ("node", job.node_id or job.site)})
+    """Return all that a running job holds: its site and every node it touches, taken together or not at all."""
+    nodes = (job.node_id or job.site, *job.other_node_ids)
+    return frozenset({find_site_key(job), *(("node", node) for node in nodes)})
 
 
 def is_held_by(job: JobRecord, *, worker: str, instance: UUID | None) -> bool:

@@ -31,6 +31,8 @@ class Parties:
     source: Environment | None = None
     others: tuple[Environment, ...] = ()
     """The rest of the site, where the job is about all of it."""
+    other_nodes: tuple[Node, ...] = ()
+    """The nodes of environments that take part and are not on `node`."""
 
     @property
     def environments(self) -> tuple[Environment, ...]:
@@ -42,9 +44,18 @@ class Parties:
         }
         return tuple(named.values())
 
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Every node that the job touches."""
+        return (self.node, *self.other_nodes)
+
+    def find_node(self, environment: Environment) -> Node:
+        """Find the node of an environment that takes part."""
+        return next(node for node in self.nodes if node.metadata.name == environment.spec.node)
+
     def is_same_as(self, other: Parties) -> bool:
         """Whether environments and node are described alike; a site's own file holds only policy."""
-        return (self.environments, self.node) == (other.environments, other.node)
+        return (self.environments, self.nodes) == (other.environments, other.nodes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +171,17 @@ def settle(
         return make_missing(site, environment)
     if site.document is None:
         return Misfit(f"there is no site {site.name!r}")
-    node = view.nodes.get(found.spec.node)
-    if node is None:
-        return Misfit(
-            f"environment {environment!r} names node {found.spec.node!r}: there is no nodes/{found.spec.node}.yaml"
-        )
-    parties = Parties(site.document, found, node, production, source, others)
+    sides = {env.metadata.name: env for env in (found, production, source, *others) if env is not None}
+    for env in sides.values():
+        if env.spec.node not in view.nodes:
+            name = env.spec.node
+            return Misfit(
+                f"environment {env.metadata.name!r} names node {name!r}: there is no nodes/{name}.yaml"
+            )
+    node = view.nodes[found.spec.node]
+    names = sorted({env.spec.node for env in sides.values()} - {found.spec.node})
+    other_nodes = tuple(view.nodes[name] for name in names)
+    parties = Parties(site.document, found, node, production, source, others, other_nodes)
     return find_misplacement(parties, view) or parties
 
 
@@ -177,8 +193,6 @@ def make_missing(site: SiteView, name: str) -> Misfit:
 
 def find_misplacement(parties: Parties, view: FleetView) -> Misfit | None:
     """Find what keeps these environments from being safely told apart from all others."""
-    if len({env.spec.node for env in parties.environments}) > 1:
-        return Misfit("source and production are on different nodes, which this version does not support yet")
     ids = {env.metadata.id for env in parties.environments}
     placed = list_placed(view)
     for site, mine in [(site, env) for site, env in placed if env.metadata.id in ids]:

@@ -62,8 +62,9 @@ def is_due(last: datetime, *, now: datetime, interval: timedelta) -> bool:
 
 
 def list_glances(world: World) -> Iterator[JobView]:
-    """List a view for each source that can be looked at now: both sides rest."""
-    return (view for view in list_sources(world) if not list_restless(view.parties, world))
+    """List a view for each source that can be looked at now: both sides rest, on one node."""
+    here = (view for view in list_sources(world) if not view.parties.other_nodes)
+    return (view for view in here if not list_restless(view.parties, world))
 
 
 def list_sources(world: World) -> Iterator[JobView]:

@@ -278,9 +278,9 @@ class Draft:
         view = self._find_ready(job)
         if view is None:
             return
-        node = view.parties.node.metadata.id
-        if ("node", node) not in self._held and self._count_own() < self._world.max_jobs:
-            if self._stop_glances(find_site_key(job), ("node", node)):
+        nodes: set[Key] = {("node", node.metadata.id) for node in view.parties.nodes}
+        if not nodes & self._held and self._count_own() < self._world.max_jobs:
+            if self._stop_glances(find_site_key(job), *nodes):
                 return
             self._claim(job)
         # Claimed or next in turn: what comes after it on this site waits for it.

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 from reconciler.core.baseline import find_bound
 from reconciler.core.flow import JobView, StartStep
+from reconciler.core.party import Parties
 from reconciler.core.record import find_protection
 from reconciler.ports import Json, NodeAddress, RunSpec
 from schemas.fleet import Environment, Node
 from schemas.model import format_timestamp
+
+PLAYBOOKS_ON_COPY = frozenset({"drift-check", "env-refresh"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +31,28 @@ def make_run_spec(view: JobView, order: StartStep, *, folders: NodeFolders) -> R
         epoch=view.job.epoch,
         step=order.step,
         playbook=order.playbook,
-        node=make_address(view.parties.node),
+        node=make_address(find_nodes(view.parties, order)[0]),
         variables=make_variables(view, order, folders=folders),
         timeout=order.timeout,
     )
+
+
+def find_nodes(parties: Parties, order: StartStep) -> tuple[Node, Node | None]:
+    """Return the node that a step runs on, and that of the other side of a copy if it is another one.
+
+    A check and a refresh run where the copy is, also when a promotion refreshes first (spec.md §5); any other step
+    where the environment is that it names, else the job's own.
+    """
+    named = order.request.get("environment")
+    is_about_copy = order.playbook in PLAYBOOKS_ON_COPY and parties.source is not None
+    subject = (
+        parties.source
+        if is_about_copy and parties.source
+        else next((env for env in parties.environments if env.metadata.name == named), parties.environment)
+    )
+    here = parties.find_node(subject)
+    sides = [parties.find_node(env) for env in (parties.production, parties.source) if env is not None]
+    return here, next((node for node in sides if node != here), None)
 
 
 def make_address(node: Node) -> NodeAddress:
@@ -55,6 +76,7 @@ def make_variables(view: JobView, order: StartStep, *, folders: NodeFolders) -> 
         "pressluft_source": view.parties.source,
         "pressluft_environment": next(env for env in view.parties.environments if env.metadata.name == named),
     }
+    peer = find_nodes(view.parties, order)[1]
     step = re.sub(r"-[0-9]+$", "", order.step)  # check-1, check-2: the same step of the playbook
     bound = find_bound(view)
     request["baselines"] = {str(env_id): name for env_id, name in sorted(bound.items()) if name}
@@ -73,7 +95,20 @@ def make_variables(view: JobView, order: StartStep, *, folders: NodeFolders) -> 
         },
         "pressluft_protection": protection,
         "pressluft_request": request,
+        **({"pressluft_peer": describe_peer(peer)} if peer else {}),
         **{name: describe_environment(env) for name, env in sides.items() if env is not None},
+    }
+
+
+def describe_peer(node: Node) -> Json:
+    """Describe the other node to the action plugins, which run on the controller and join the two."""
+    address = make_address(node)
+    return {
+        "name": address.name,
+        "host": address.host,
+        "port": address.port,
+        "user": address.user,
+        "python_interpreter": address.python_interpreter,
     }
 
 

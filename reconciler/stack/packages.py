@@ -68,6 +68,7 @@ PACKAGES = (
     Package("php-cli", _programs("php")),
     Package("php-fpm", lambda: find_php_fpm() is not None),
     Package("nginx-light", _programs("nginx")),
+    Package("iproute2", _programs("ip")),
     Package("restic", _programs("restic")),
     Package("systemd", _programs("systemd-analyze")),
 )

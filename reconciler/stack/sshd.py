@@ -16,15 +16,20 @@ _PRIVILEGE_SEPARATION_FOLDER = Path("/run/sshd")
 
 
 class Sshd:
-    """One sshd on a loopback port, with keys of its own in `folder`. A context manager."""
+    """One sshd on a loopback port, or on another address of this machine's, with keys of its own in `folder`.
 
-    def __init__(self, folder: Path, *, report: Report, lifetime: Lifetime = Lifetime.CALLER) -> None:
+    A context manager.
+    """
+
+    def __init__(
+        self, folder: Path, *, report: Report, lifetime: Lifetime = Lifetime.CALLER, host: str = LOOPBACK
+    ) -> None:
         self._folder = folder
         self._report = report
         self._lifetime = lifetime
         self._process: ServerProcess | None = None
-        self.host = LOOPBACK
-        self.port = find_free_port()
+        self.host = host
+        self.port = find_free_port(host)
         self.user = getpass.getuser()
         self.client_key = folder / "client_key"
         """The private key that is let in."""
@@ -64,7 +69,7 @@ class Sshd:
         if os.geteuid() == 0:
             _PRIVILEGE_SEPARATION_FOLDER.mkdir(mode=0o755, exist_ok=True)
         self._write_keys()
-        config = write_file(self._folder / "sshd_config", _make_config(self._folder, self.port))
+        config = write_file(self._folder / "sshd_config", _make_config(self._folder, self.host, self.port))
         self._process = start_server(
             ServerCommand(
                 name="sshd",
@@ -74,7 +79,7 @@ class Sshd:
                 lifetime=self._lifetime,
             )
         )
-        self._process.wait_until(lambda: find_open_port(self.port), timeout=20)
+        self._process.wait_until(lambda: find_open_port(self.port, self.host), timeout=20)
         self._report(f"sshd runs on {self.host}:{self.port}")
 
     def stop(self) -> None:
@@ -96,9 +101,9 @@ class Sshd:
         write_file(self._folder / "authorized_keys", client_key, mode=0o600)
 
 
-def _make_config(folder: Path, port: int) -> str:
+def _make_config(folder: Path, host: str, port: int) -> str:
     # StrictModes: the folder may lie below /tmp, which others can write to.
-    return f"""ListenAddress {LOOPBACK}
+    return f"""ListenAddress {host}
 Port {port}
 HostKey {folder}/host_key
 AuthorizedKeysFile {folder}/authorized_keys

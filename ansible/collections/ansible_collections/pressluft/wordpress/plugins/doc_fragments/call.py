@@ -154,4 +154,31 @@ options:
     description: What the step is asked for (node-protocol.md, Results).
     type: dict
     default: {}
+  peer:
+    description: The other environment's node, where it is another one. Read by the modules' action plugins.
+    type: dict
+    suboptions:
+      name:
+        description: The node's name.
+        type: str
+        required: true
+      host:
+        description: Its address for the controller; C(localhost) without a port is the controller itself.
+        type: str
+        required: true
+      port:
+        description: The port of its sshd.
+        type: int
+      user:
+        description: The user to log in as.
+        type: str
+        required: true
+      python_interpreter:
+        description: The Python to run there.
+        type: str
+        required: true
+      socket:
+        description: Where the module finds the other node; set by the action plugin.
+        type: path
+        default: ""
 """

@@ -96,12 +96,25 @@ ARGUMENT_SPEC = {
         },
     },
     "request": {"type": "dict", "default": {}},
+    "peer": {
+        "type": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "host": {"type": "str", "required": True},
+            "port": {"type": "int"},
+            "user": {"type": "str", "required": True},
+            "python_interpreter": {"type": "str", "required": True},
+            "socket": {"type": "path", "default": ""},
+        },
+    },
 }
 
 
 @dataclass(frozen=True)
 class Call:
-    """One run of a module. `protection` and `request` are as they were sent."""
+    """One run of a module. `protection` and `request` are as they were sent; `peer` is the socket that leads to the
+    other node, empty where both environments are on this one.
+    """
 
     job: Job
     state_dir: str
@@ -112,6 +125,7 @@ class Call:
     protection: dict
     request: dict
     check_mode: bool
+    peer: str = ""
 
 
 def make_argument_spec(*required):
@@ -136,6 +150,7 @@ def make_call(params, *, check_mode=False):
         protection=params.get("protection") or {},
         request=params.get("request") or {},
         check_mode=check_mode,
+        peer=_find_socket(params.get("peer")),
         **sides,
     )
 
@@ -164,6 +179,19 @@ def run_module(body, *, required=()):
         module.fail_json(msg=error.message, pressluft_error=error.as_result(), pressluft=partial)
     changed = bool(result.pop("changed", False))
     module.exit_json(changed=changed, pressluft=_add_node(call, result))
+
+
+def _find_socket(peer):
+    """The socket of the relay, which the action plugins of this collection make."""
+    if not peer:
+        return ""
+    if not peer["socket"]:
+        raise NodeError(
+            "ANSIBLE_SYNTAX_ERROR",
+            "there is no way to node {0}".format(peer["name"]),
+            "Run the step through the action plugin of its module, as Pressluft's playbooks do.",
+        )
+    return peer["socket"]
 
 
 def as_node_error(error):

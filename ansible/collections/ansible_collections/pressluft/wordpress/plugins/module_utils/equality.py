@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Sequence, Tuple
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.column import (
     TEXTS,
@@ -40,9 +41,15 @@ def compare_options(
     connection: Connection[Any], production: Environment, source: Environment, *, names: Sequence[str]
 ) -> Dict[str, bool]:
     """Tell for each option row whether both sides hold the same after rewriting; absent on both is the same."""
-    rewriter = make_rewriter(production, source)
     ours = read_option_rows(connection, production, names)
     theirs = read_option_rows(connection, source, names)
+    return match_options(ours, theirs, names, rewriter=make_rewriter(production, source))
+
+
+def match_options(
+    ours: Dict[str, OptionRow], theirs: Dict[str, OptionRow], names: Sequence[str], *, rewriter: Rewriter
+) -> Dict[str, bool]:
+    """Tell for each name whether production's row is the source's once that is rewritten."""
     return {
         name: ours.get(name) == (_rewrite_row(rewriter, theirs[name]) if name in theirs else None)
         for name in names
@@ -56,20 +63,40 @@ def compare_tables(
 
     Rows are compared as a bag, so neither their order nor a missing key plays a part. Raises DatabaseError.
     """
-    sides = [(side.database, side.table(name), side.table_prefix) for side in (production, source)]
     with hold_snapshot(connection):
-        ours, theirs = (read_schema(connection, *side[:2], prefix=side[2]) for side in sides)
-        if ours.text != theirs.text or ours.is_view:
-            return ours.text == theirs.text
-        plain = _sum_rows(connection, sides[0][:2], None)
-        return plain == _sum_rows(connection, sides[1][:2], make_rewriter(production, source))
+        ours = read_content(connection, production, name)
+        theirs = read_content(connection, source, name)
+        return is_equal(ours, theirs, rewriter=make_rewriter(production, source))
+
+
+@dataclass(frozen=True)
+class Content:
+    """A table to be compared: its definition, whether it is a view, and how its rows are summed up."""
+
+    definition: str
+    is_view: bool
+    sum_rows: Callable[[Optional[Rewriter]], Tuple[int, int]]
+
+
+def read_content(connection: Connection[Any], environment: Environment, name: str) -> Content:
+    """Read a table's definition; its rows are read when they are asked for. Raises DatabaseError."""
+    place = (environment.database, environment.table(name))
+    schema = read_schema(connection, *place, prefix=environment.table_prefix)
+    return Content(schema.text, schema.is_view, lambda rewriter: sum_rows(connection, place, rewriter))
+
+
+def is_equal(production: Content, source: Content, *, rewriter: Rewriter) -> bool:
+    """Whether two tables hold the same once the source's rows are rewritten."""
+    if production.definition != source.definition or production.is_view:
+        return production.definition == source.definition
+    return production.sum_rows(None) == source.sum_rows(rewriter)
 
 
 def _rewrite_row(rewriter: Rewriter, row: OptionRow) -> OptionRow:
     return row if row.value is None else row._replace(value=rewriter.rewrite(row.value).value)
 
 
-def _sum_rows(
+def sum_rows(
     connection: Connection[Any], table: Tuple[str, str], rewriter: Optional[Rewriter]
 ) -> Tuple[int, int]:
     """Return the number of rows and the sum of their SHA-256: equal sums are equal bags of rows."""

@@ -8,25 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Set, Union
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils import clock
-from ansible_collections.pressluft.wordpress.plugins.module_utils.baseline import (
-    Baseline,
-    find_misfit,
-    read_baseline,
-    read_evidence,
-)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.baseline import Baseline, find_misfit
+from ansible_collections.pressluft.wordpress.plugins.module_utils.comparison import OneServer, TwoNodes
 from ansible_collections.pressluft.wordpress.plugins.module_utils.component import find_component_paths
-from ansible_collections.pressluft.wordpress.plugins.module_utils.database import DatabaseError, connect
+from ansible_collections.pressluft.wordpress.plugins.module_utils.database import DatabaseError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import Environment
-from ansible_collections.pressluft.wordpress.plugins.module_utils.equality import (
-    compare_options,
-    compare_tables,
-)
-from ansible_collections.pressluft.wordpress.plugins.module_utils.localise import find_changed_keys
 from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest import (
     describe_path,
     find_changed_paths,
@@ -49,28 +39,17 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.resource impor
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_digest import compare_schemas
 from ansible_collections.pressluft.wordpress.plugins.module_utils.source_only import (
-    find_source_only,
     find_source_only_paths,
 )
-from ansible_collections.pressluft.wordpress.plugins.module_utils.survey import Surveyor, survey_sides
-from ansible_collections.pressluft.wordpress.plugins.module_utils.upgrade import find_pending_upgrade
-
-if TYPE_CHECKING:
-    from pymysql.connections import Connection
 
 Resource = Dict[str, Any]
-
-
-class _Sides(NamedTuple):
-    production: Environment
-    source: Environment
+Between = Union[OneServer, TwoNodes]
 
 
 @dataclass(frozen=True)
 class _Look:
     """All that was seen: both sides as measured, and the baseline's digests (empty without one)."""
 
-    sides: _Sides
     protection: Protection
     production: Side
     source: Side
@@ -90,6 +69,7 @@ def observe(
     defaults_file: str,
     state_dir: str,
     expected: str = "",
+    peer: Any = None,
 ) -> Dict[str, Any]:
     """Look at both sides now and return the `observation` of node-protocol.md.
 
@@ -97,28 +77,32 @@ def observe(
     marked `unreadable`, and the rest goes on. Raises NodeError when the server cannot be reached, the baseline is not
     what was written, or a side is a network of sites.
     """
-    baseline = read_baseline(state_dir, source.id)
+    between: Between = (
+        OneServer(production, source, defaults_file=defaults_file, state_dir=state_dir)
+        if peer is None
+        else TwoNodes(
+            production, source, protection, defaults_file=defaults_file, state_dir=state_dir, peer=peer
+        )
+    )
+    baseline = between.read_baseline()
     refused = find_misfit(baseline, production_id=production.id, expected=expected)
     if refused:
         baseline = None  # nothing is known then
     taken_at = clock.read_now()
-    surveyors = [Surveyor(side, protection, state_dir=state_dir) for side in (production, source)]
-    sides = survey_sides(surveyors, defaults_file=defaults_file)
-    look = _Look(_Sides(production, source), protection, sides[0], sides[1], baseline)
-    with closing(connect(defaults_file)) as connection:
-        resources = [_make_resource(look, kind, name) for kind, name in _find_names(look)]
-        _add_equality(connection, look, resources)
-        _add_samples(connection, look, resources, state_dir)
-        found = {
-            "taken_at": taken_at,
-            "baseline": baseline and {name: baseline[name] for name in ("id", "taken_at")},
-            "baseline_refused": refused,
-            "source_fingerprint": _make_fingerprint(resources),
-            "pending_upgrade": _find_pending_upgrade(connection, look),
-            "schema_differences": _find_schema_differences(look, resources),
-            "source_only": _find_source_only(connection, look, resources, state_dir),
-            "resources": resources,
-        }
+    look = _Look(protection, *between.survey(protection), baseline)
+    resources = [_make_resource(look, kind, name) for kind, name in _find_names(look)]
+    _add_equality(between, look, resources)
+    _add_samples(between, look, resources)
+    found = {
+        "taken_at": taken_at,
+        "baseline": baseline and {name: baseline[name] for name in ("id", "taken_at")},
+        "baseline_refused": refused,
+        "source_fingerprint": _make_fingerprint(resources),
+        "pending_upgrade": _find_pending_upgrade(between, look),
+        "schema_differences": _find_schema_differences(look, resources),
+        "source_only": _find_source_only(between, resources),
+        "resources": resources,
+    }
     return {"id": _digest(found), **found}
 
 
@@ -181,14 +165,14 @@ def _join_reasons(ours: Measure, theirs: Measure) -> str:
     return "; ".join("%s: %s" % pair for pair in sides if pair[1])
 
 
-def _add_equality(connection: Connection[Any], look: _Look, resources: Iterable[Resource]) -> None:
+def _add_equality(between: Between, look: _Look, resources: Iterable[Resource]) -> None:
     """Tell of each mergeable resource that changed on both sides whether it changed to the same."""
     if look.baseline is None:
         return
     both = [found for found in resources if _changed_on_both(found)]
     options = [found["name"] for found in both if found["kind"] == OPTION]
     try:
-        same_options = compare_options(connection, *look.sides, names=options)
+        same_options = between.compare_options(options)
     except DatabaseError as error:
         same_options = {}
         for found in both:
@@ -198,17 +182,17 @@ def _add_equality(connection: Connection[Any], look: _Look, resources: Iterable[
         if found["kind"] == OPTION:
             found["equal"] = same_options.get(found["name"])
         elif found["kind"] == TABLE:
-            _add_table_equality(connection, look, found)
+            _add_table_equality(between, found)
         else:
             found["equal"] = found["production"] == found["source"]
 
 
-def _add_table_equality(connection: Connection[Any], look: _Look, found: Resource) -> None:
+def _add_table_equality(between: Between, found: Resource) -> None:
     if found["production"] is None or found["source"] is None:
         found["equal"] = found["production"] == found["source"]
         return
     try:
-        found["equal"] = compare_tables(connection, *look.sides, name=found["name"])
+        found["equal"] = between.compare_tables(found["name"])
     except DatabaseError as error:
         found["unreadable"] = error.message
 
@@ -218,9 +202,7 @@ def _changed_on_both(found: Resource) -> bool:
     return changed and found["protection"] == MERGEABLE and not found["unreadable"]
 
 
-def _add_samples(
-    connection: Connection[Any], look: _Look, resources: Iterable[Resource], state_dir: str
-) -> None:
+def _add_samples(between: Between, look: _Look, resources: Iterable[Resource]) -> None:
     """Name what differs on production from the baseline, where the baseline kept what that takes."""
     for found in resources:
         before, now = found["production_baseline"], found["production"]
@@ -228,28 +210,20 @@ def _add_samples(
             continue
         if found["kind"] in (OPTION, COMPONENT):  # one row, or one piece of code: its name says it all
             found["samples"] = [found["name"]]
-            continue
-        if before is None:
-            continue
-        evidence = read_evidence(state_dir, look.sides.source.id, before)
-        if evidence is not None and now is not None:
-            found["samples"] = _find_samples(connection, look, found, evidence)[:SAMPLES]
+        elif before is not None and now is not None:
+            found["samples"] = _find_samples(between, found)[:SAMPLES]
 
 
-def _find_samples(
-    connection: Connection[Any], look: _Look, found: Resource, evidence: Mapping[str, Any]
-) -> List[str]:
-    kind, name = found["kind"], found["name"]
-    now = look.production.get(kind, name).evidence or {}
-    if kind == PATH:
-        changed = find_changed_paths(evidence["entries"], now["entries"])[:SAMPLES]
+def _find_samples(between: Between, found: Resource) -> List[str]:
+    name, before = found["name"], found["production_baseline"]
+    if found["kind"] == PATH:
+        known = between.read_known_entries(before)
+        if known is None:
+            return []
+        changed = find_changed_paths(known, between.read_entries(name)[0])[:SAMPLES]
         return [_name_path(name, path) for path in changed]
-    if evidence["schema"] != now["schema"]:
-        return ["definition"]
-    production = look.sides.production
     try:
-        place = (production.database, production.table(name))
-        return find_changed_keys(connection, *place, evidence=evidence, now=now["chunks"])
+        return between.find_changed_rows(name, before)
     except DatabaseError as error:
         found["unreadable"] = error.message
         return []
@@ -266,15 +240,13 @@ def _find_schema_differences(look: _Look, resources: Iterable[Resource]) -> List
     return differences
 
 
-def _find_pending_upgrade(connection: Connection[Any], look: _Look) -> Optional[str]:
+def _find_pending_upgrade(between: Between, look: _Look) -> Optional[str]:
     if OPTION in look.production.failures:  # told by the option rows
         return None
-    return find_pending_upgrade(connection, *look.sides)
+    return between.find_pending_upgrade()
 
 
-def _find_source_only(
-    connection: Connection[Any], look: _Look, resources: Iterable[Resource], state_dir: str
-) -> List[Dict[str, Any]]:
+def _find_source_only(between: Between, resources: Iterable[Resource]) -> List[Dict[str, Any]]:
     """Only where the source's is not what was copied: else all it has came from production."""
     found_only = []
     for found in resources:
@@ -283,20 +255,19 @@ def _find_source_only(
         if None in (found["production"], found["source"]) or found["source"] == found["source_baseline"]:
             continue
         if found["kind"] == TABLE:
-            only = find_source_only(connection, *look.sides, name=found["name"])
+            only = between.find_source_only(found["name"])
         else:
-            only = _find_source_only_paths(look, found, state_dir)
+            only = _find_source_only_paths(between, found)
         if only:
             found_only.append(only)
     return found_only
 
 
-def _find_source_only_paths(look: _Look, found: Resource, state_dir: str) -> Optional[Dict[str, Any]]:
+def _find_source_only_paths(between: Between, found: Resource) -> Optional[Dict[str, Any]]:
     name, before = found["name"], found["production_baseline"]
-    known = read_evidence(state_dir, look.sides.source.id, before) if before else None
-    sides = [side.get(found["kind"], name).evidence or {} for side in (look.production, look.source)]
-    ours, theirs = (_name_paths(name, side.get("entries", {})) for side in sides)
-    return find_source_only_paths(name, ours, theirs, _name_paths(name, (known or {}).get("entries", {})))
+    known = between.read_known_entries(before) if before else None
+    ours, theirs = (_name_paths(name, entries) for entries in between.read_entries(name))
+    return find_source_only_paths(name, ours, theirs, _name_paths(name, known or {}))
 
 
 def _name_paths(folder: str, entries: Mapping[str, str]) -> Dict[str, str]:

@@ -41,6 +41,12 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_copy i
     copy_data,
     copy_paths,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_peer import (
+    fetch,
+    open_production,
+    pull_paths,
+    refuse_status,
+)
 from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_release import (
     build_copy,
     remove_copy,
@@ -66,6 +72,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.sealed_file im
     read_sealed,
     write_sealed,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.stream_mirror import drop_mirror
 
 JOB_TYPE = "env_refresh"
 PREPARED, ADVANCED = "refresh prepared", "baseline advanced"
@@ -100,43 +107,50 @@ def refresh(call, *, on_step=lambda _name: None):
         reader, writer = (
             stack.enter_context(closing(connect(config.mysql_defaults_file))) for _side in range(2)
         )
+        here = (call.source,) if call.peer else (call.source, call.production)
         states = [
             stack.enter_context(open_environment(call.state_dir, side, job=call.job, conn=writer))
-            for side in (call.production, call.source)
+            for side in here
         ]
+        mirror = open_production(call, stack, writer) if call.peer else None
         work = Work(
-            production=call.production,
+            production=mirror.environment if mirror else call.production,
             source=call.source,
             protection=add_own_files(make_protection(call.protection)),
             scope=scope,
             must_anonymise=bool(call.request.get("anonymise")),
-            state=states[1],
+            state=states[0],
             reader=reader,
             writer=writer,
             config=config,
             config_dir=call.config_dir,
-            known=_read_known(call, scope),
+            known=_read_known(call, scope, mirror),
             on_step=on_step,
+            mirror=mirror,
         )
-        _check_status(states[0], ("active",))
-        _check_status(states[1], ("active", "cloning"))
-        if not call.check_mode:
-            drop_expired(states[0], writer)
+        _check_status(states[0], ("active", "cloning"))
+        if mirror is None:
+            _check_status(states[1], ("active",))
+        if not call.check_mode and mirror is None:
+            drop_expired(states[1], writer)
         stack.enter_context(exchange.exchange_alone(writer, call.source.id))
         result = _find_result(work) or _run(work, check_mode=call.check_mode)
-        return dict(result, changed=True, node=states[_find_subject(call)].report())
+        return dict(result, changed=True, node=_report(call, states, mirror))
 
 
-def _find_subject(call):
+def _report(call, states, mirror):
     """A refresh within a promotion reports how production stands."""
-    return 1 if call.job.type == JOB_TYPE else 0
+    if call.job.type == JOB_TYPE:
+        return states[0].report()
+    return mirror.peer.ask("report") if mirror else states[1].report()
 
 
 def _run(work, *, check_mode):
     """From wherever an earlier attempt of this job stopped, to the end."""
     is_open = _is_renamed(work)
     if check_mode:
-        _check_work(work)
+        if work.mirror is None:  # else there is nothing here yet to be checked
+            _check_work(work)
         return {"refresh": None, "health": None}
     if not is_open:
         _clean_up(work)
@@ -151,6 +165,8 @@ def _prepare(work):
     work.state.record(status="cloning", refresh=work.state.job.id)
     work.on_step("cloning")
     try:
+        if work.mirror:
+            fetch(work)
         incoming, outgoing = _check_work(work)
         copied = copy_data(work, incoming)
         if work.is_full:
@@ -158,7 +174,10 @@ def _prepare(work):
             copied.production.update(ours)
             copied.source.update(theirs)
         work.on_step("code built")
-        copy_paths(work, copied)
+        if work.mirror:
+            pull_paths(work, copied)
+        else:
+            copy_paths(work, copied)
         work.on_step("files copied")
         baseline = _make_baseline(work, copied)
         sides = {"production": _pack(copied.production), "source": _pack(copied.find_chunks())}
@@ -215,6 +234,7 @@ def _finish(work):
     work.on_step("baseline advanced")
     exchange.drop_database(work.writer, work.retired)
     exchange.drop_database(work.writer, work.shadow)
+    drop_mirror(work.writer, work.source, work.state.job.id)
     if prepared["release_new"] and prepared["release_old"] not in ("", prepared["release_new"]):
         release.remove_release(work.source.root, prepared["release_old"])
     work.on_step("replaced dropped")
@@ -247,6 +267,11 @@ def _advance(work):
             "the prepared baseline {0} is not what was written".format(path),
             "Refresh again as a new job; until then nothing is promoted from this source.",
         )
+    if work.mirror:  # the baseline lies on production's node
+        work.mirror.peer.ask(
+            "write_baseline", baseline=kept["baseline"], production=kept["production"], source=kept["source"]
+        )
+        return
     sides = {side: _unpack(kept[side]) for side in ("production", "source")}
     write_baseline(work.state_dir, work.source.id, kept["baseline"], **sides)
 
@@ -281,7 +306,8 @@ def _check_work(work):
     check_lengths(work.source, incoming)
     check_tables(work.reader, work.production, incoming)
     check_tables(work.writer, work.source, outgoing)
-    release.read_current(work.production.root)
+    if work.mirror is None:
+        release.read_current(work.production.root)
     served = release.read_served(work.source.root)
     paths = work.find_paths()
     release.check_links(work.production.current, paths)
@@ -372,6 +398,7 @@ def _clean_up(work):
         for purpose in ("", "old_"):
             name = exchange.make_database_name(work.source.database, purpose, job_id)
             exchange.drop_database(work.writer, name)
+        drop_mirror(work.writer, work.source, job_id)
     if work.is_full:
         remove_copy(work)
 
@@ -385,13 +412,15 @@ def _give_up(work, error):
     raise error
 
 
-def _read_known(call, scope):
+def _read_known(call, scope, mirror):
     """The baseline there is; a protected refresh can only advance the true one of this very production."""
     try:
-        known = read_baseline(call.state_dir, call.source.id)
+        known = mirror.peer.ask("read_baseline") if mirror else read_baseline(call.state_dir, call.source.id)
         expected = find_expected(call.request, call.source.id)
         misfit = find_misfit(known, production_id=call.production.id, expected=expected)
     except NodeError as error:
+        if error.retry:  # the other node cannot be asked now
+            raise
         known, misfit = None, error.message
     if known is not None and not misfit:
         return known
@@ -407,12 +436,7 @@ def _read_known(call, scope):
 
 
 def _check_status(state, allowed):
-    if state.status not in allowed:
-        raise NodeError(
-            "ENVIRONMENT_NOT_ACTIVE",
-            "{0} is {1} by the node's own word".format(state.environment.name, state.status),
-            "Reset it: that finishes or undoes what is half done there.",
-        )
+    refuse_status(state.environment, state.status, allowed)
 
 
 def _make_unready(work, reason):

@@ -75,6 +75,8 @@ class Work:
     config_dir: str
     known: Optional[Baseline]
     on_step: Callable[[str], None]
+    mirror: Any = None
+    """What was fetched of a production on another node, as `production` then describes it; else None."""
 
     @property
     def is_full(self):

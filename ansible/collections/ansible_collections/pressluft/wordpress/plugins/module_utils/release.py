@@ -92,7 +92,7 @@ def build_release(root, name, *, source, components, protection):
     `components` is the plan's `{take, delete}`, `source` the environment they come from. What `protection` keeps
     stays production's, within a component too. Raises `NodeError`, and `OSError` when the disk is full.
     """
-    served, origin = (os.path.realpath(os.path.join(place, "current")) for place in (root, source.root))
+    served, origin = os.path.realpath(os.path.join(root, "current")), os.path.realpath(source.current)
     old, new = read_owner(origin), read_owner(served)
     remove_release(root, name)
     with open_workshop(root, check_name(name)) as workshop:

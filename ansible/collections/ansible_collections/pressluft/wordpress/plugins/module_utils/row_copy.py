@@ -27,7 +27,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.row_literal im
     session,
 )
 
-_BATCH = 1 << 20
+BATCH = 1 << 20
 _ENUM_ERROR_VALUE = 1265  # "Data truncated": storing index 0, the error value, into an ENUM
 _CREATE = re.compile(r"\ACREATE TABLE `(?:[^`]|``)+`")
 _REFERENCE = re.compile(
@@ -111,7 +111,7 @@ def copy_rows(reader, writer, source, target, *, columns, where="TRUE"):
     room = min(fetch_packet_size(reader), fetch_packet_size(writer))
     # Two hexadecimal digits a byte: a row of values that are not large fills at most half a packet.
     large = min(LARGE_VALUE, room // (4 * len(columns)))
-    insert = _Insert(writer, target, columns=columns, limit=min(_BATCH, room // 4))
+    insert = Insert(writer, target, columns=columns, limit=min(BATCH, room // 4))
     select = "{0} WHERE {1}".format(make_row_select(source, columns, large), where)
     expected = 0
     with contextlib.closing(stream_query(reader, select)) as rows:
@@ -143,7 +143,7 @@ def make_row_select(source, columns, large):
     return "SELECT {0} FROM {1}".format(", ".join([row, *values]), place)
 
 
-class _Insert:
+class Insert:
     """Gathers row literals and sends them as big INSERT statements, each its own transaction."""
 
     def __init__(self, writer, target, *, columns, limit):

@@ -41,6 +41,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.preflight impo
     close_access,
     run_preflight,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_peer import refuse_status
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import (
     COMPONENT,
     OPTION,
@@ -65,6 +66,8 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.site_measure i
     measure_release,
     measure_rows,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.stream_mirror import Mirror, drop_mirror
+from ansible_collections.pressluft.wordpress.plugins.module_utils.stream_peer import open_peer
 
 KEPT_SECONDS = 7 * 24 * 3600
 """How long what is replaced is kept, unless the cut-over is asked otherwise (spec.md §1, `keep_old_release`)."""
@@ -101,12 +104,14 @@ def stage(call):
     defaults_file = read_node_config(call.config_dir).mysql_defaults_file
     with ExitStack() as stack:
         reader, writer = (stack.enter_context(closing(connect(defaults_file))) for _ in range(2))
+        here = (call.production,) if call.peer else (call.production, call.source)
         states = [
             stack.enter_context(open_environment(call.state_dir, side, job=call.job, conn=writer))
-            for side in (call.production, call.source)
+            for side in here
         ]
         for state in states:
             check_active(state)
+        peer = _open_source(call, stack) if call.peer else None
         check_not_cut(states[0])
         if not call.check_mode:
             drop_expired(states[0], writer)
@@ -115,11 +120,13 @@ def stage(call):
         seen = {make_key(found["kind"], found["name"]): found for found in observation["resources"]}
         baseline_id = (observation["baseline"] or {"id": ""})["id"]
         work = _Work(call, states[0], reader, writer, make_plan(call.request), seen, baseline_id)
-        _check_work(work, observation)
+        if peer is None:
+            _check_work(work, observation)
         staged = _find_staged(work)
         if staged is not None or call.check_mode:
             return {"staged": staged, "changed": staged is None, "node": work.state.report()}
-        return {"staged": _stage_anew(work), "changed": True, "node": work.state.report()}
+        staged = _stage_anew(work) if peer is None else _stage_from_peer(work, observation, peer)
+        return {"staged": staged, "changed": True, "node": work.state.report()}
 
 
 def discard(call):
@@ -134,6 +141,7 @@ def discard(call):
         staged = state.journal().has(STAGED)
         if not call.check_mode:
             _drop(conn, state, call.production)
+            drop_mirror(conn, call.production, call.job.id)  # of a step that was killed
         return {"changed": staged, "node": state.report()}
 
 
@@ -152,6 +160,35 @@ def _stage_anew(work):
         STAGED, dict(detail, observation_id=work.call.request["observation_id"]), epoch=work.call.job.epoch
     )
     return detail
+
+
+def _open_source(call, stack):
+    """The source on the other node, locked for this step as production is here."""
+    peer = stack.enter_context(open_peer(call, call.source, other=call.production))
+    refuse_status(call.source, peer.ask("report")["status"], ("active",))
+    return peer
+
+
+def _stage_from_peer(work, observation, peer):
+    """Fetch what the plan takes, stage it as if the source were here, and keep nothing of it but what was staged."""
+    mirror = Mirror(peer, work.writer, local=work.call.production, call=work.call)
+    options = [*work.plan["options"]["take"], *work.plan["options"]["delete"]]
+    try:
+        check_plan(work.plan, observation, make_protection(work.call.protection))
+        sizes = mirror.open_snapshot()
+        wanted = [name for name in work.plan["tables"] if name in sizes]
+        peer.ask("check_tables", names=[*wanted, *([OPTIONS_TABLE] if options else [])])
+        mirror.fetch_tables(wanted, sizes=sizes)
+        if options:
+            mirror.fetch_options(options)
+        peer.ask("find_paths")  # refuses a release that holds live data
+        components = work.plan["components"]["take"]
+        mirror.fetch_code([path for name in components for path in find_component_paths(name)])
+        here = dataclasses.replace(work, call=dataclasses.replace(work.call, source=mirror.environment))
+        _check_work(here, observation)
+        return _stage_anew(here)
+    finally:
+        mirror.drop()
 
 
 def _put_together(work):
@@ -275,7 +312,8 @@ def _check_work(work, observation):
     for side in (call.production, call.source):
         check_tables(work.writer, side, names)
     for side in (call.production, call.source):
-        release.read_current(side.root)
+        if side is call.production or not call.peer:
+            release.read_current(side.root)
         release.check_links(side.current, find_protected_paths(side, protection.protected_paths))
     paths = [path for name in work.plan["components"]["take"] for path in find_component_paths(name)]
     needs = free_space.measure_needs(

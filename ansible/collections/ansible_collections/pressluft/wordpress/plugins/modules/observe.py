@@ -83,6 +83,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.environment im
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
 from ansible_collections.pressluft.wordpress.plugins.module_utils.observation import observe
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import make_protection
+from ansible_collections.pressluft.wordpress.plugins.module_utils.stream_peer import open_peer
 
 
 def observe_sides(call):
@@ -92,10 +93,14 @@ def observe_sides(call):
     defaults_file = read_node_config(call.config_dir).mysql_defaults_file
     with ExitStack() as stack:
         conn = stack.enter_context(closing(connect(defaults_file)))
+        subject = find_subject(call)
+        other = call.production if subject is call.source else call.source
+        here = (subject,) if call.peer else (subject, other)
         states = [
             stack.enter_context(open_environment(call.state_dir, side, job=call.job, conn=conn))
-            for side in (call.production, call.source)
+            for side in here
         ]
+        peer = stack.enter_context(open_peer(call, other, other=subject)) if call.peer else None
         observation = observe(
             call.production,
             call.source,
@@ -103,11 +108,11 @@ def observe_sides(call):
             defaults_file=defaults_file,
             state_dir=call.state_dir,
             expected=find_expected(call.request, call.source.id),
+            peer=peer,
         )
-        subject = next(state for state in states if state.environment == find_subject(call))
         if not call.check_mode:
-            durable_file.write_json(subject.journal().make_path("observation.json"), observation)
-        return {"observation": observation, "node": subject.report()}
+            durable_file.write_json(states[0].journal().make_path("observation.json"), observation)
+        return {"observation": observation, "node": states[0].report()}
 
 
 def glance_at_sides(call):
