@@ -44,7 +44,7 @@ def record_runs(story: Story) -> list[tuple[str, str, object]]:
         runs.append((spec.playbook, spec.node.name, peer["name"] if isinstance(peer, dict) else None))
         return story.node.answer(spec)
 
-    for step in ("check", "check-1", "refresh", "refresh-1", "stage", "cut_over", "backup", "backup-source"):
+    for step in ("check", "check-1", "refresh", "refresh-1", "stage", "cut_over", "backup", "backup-1"):
         story.runner.answer(step, answer)
     return runs
 
