@@ -287,6 +287,11 @@ class Observer:
                 if record_id is not None:
                     yield record_id
 
+    def read_jobs(self, commit: str | None, site: str) -> Iterator[JobRecord]:
+        """Read every job of a site that has a record, ended ones included, in no order."""
+        if commit is not None:
+            yield from self._read_monthly(commit, f"status/{site}/jobs", JobRecord)
+
     def _read_monthly(
         self,
         commit: str,
