@@ -423,7 +423,7 @@ def test_a_wrong_password_is_refused_without_a_second_repository(node: Node) -> 
 def test_an_unfinished_snapshot_of_the_same_job_is_forgotten(node: Node) -> None:
     job = Job(str(uuid.uuid4()), 1, "backup_create", "backup")
     restic = node.open_storage()
-    restic.run(["backup", "--tag", f"job:{job.id}", str(node.root)])
+    restic.run(["backup", "--tag", f"job:{job.id},environment:{node.environment.id}", str(node.root)])
     with (
         closing(connect(node.config.mysql_defaults_file)) as conn,
         open_environment(str(node.folder / "state"), node.environment, job=job, conn=conn) as state,
@@ -431,3 +431,15 @@ def test_an_unfinished_snapshot_of_the_same_job_is_forgotten(node: Node) -> None
         made = node.create_in(state, "full")
     snapshots = json.loads(node.restic("snapshots", "--json"))
     assert [one["id"] for one in snapshots] == [made["snapshot_id"]]
+
+
+def test_the_same_jobs_backup_of_another_environment_is_kept(node: Node) -> None:
+    job = Job(str(uuid.uuid4()), 1, "env_promote", "backup")
+    restic = node.open_storage()
+    restic.run(["backup", "--tag", f"job:{job.id},environment:{uuid.uuid4()}", str(node.root)])
+    with (
+        closing(connect(node.config.mysql_defaults_file)) as conn,
+        open_environment(str(node.folder / "state"), node.environment, job=job, conn=conn) as state,
+    ):
+        node.create_in(state, "full")
+    assert len(json.loads(node.restic("snapshots", "--json"))) == 2

@@ -296,11 +296,12 @@ def _hash_member(tar, member):
 
 
 def _forget_unfinished(state, restic):
-    """Remove what an earlier attempt of this job stored but never read back."""
+    """Remove what an earlier attempt of this job stored of this environment but never read back."""
     known = {record["snapshot_id"] for record in read_backups(state.folder)}
-    tag = "job:" + state.job.id
+    # A job may back up both its environments: the other one's backup is none of ours.
+    tags = {"job:" + state.job.id, "environment:" + state.environment.id}
     left = [
-        one["id"] for one in restic.snapshots if tag in (one.get("tags") or []) and one["id"] not in known
+        one["id"] for one in restic.snapshots if tags <= set(one.get("tags") or []) and one["id"] not in known
     ]
     if left:
         restic.run(["forget", *left])
