@@ -181,11 +181,11 @@ class Arena:
         mark = (Path(self._world.settings.state_dir) / "runs" / "mark.txt").read_text()
         run = [process for process, _ in find_marked(f"{mark}/")]
         found = {
-            Victim.PROGRAM: [program],
             Victim.DAEMON: [daemon.pid],
             Victim.SUPERVISOR: [one.pid for one in run if "reconciler.adapters.supervisor" in one.cmdline()],
             Victim.ANSIBLE: [one.pid for one in run if any("ansible-playbook" in w for w in one.cmdline())],
             Victim.MODULE: [one.pid for one in run if str(self._python.path) in one.cmdline()[:1]],
+            Victim.PROGRAM: [program],  # last: a module that still lives would start it again
         }
         victims = found[victim] if victim in found else [pid for pids in found.values() for pid in pids]
         assert victims, f"nobody to kill: {victim}"
