@@ -14,7 +14,7 @@ PLAYBOOKS := $(wildcard ansible/playbooks/*.yml)
 # ansible-lint and lint-imports look for their own programs on PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help packages venv lint test faults-restore demo bench bench-drift faults faults-cutover faults-nodes lock wheel clean
+.PHONY: help packages venv lint test demo bench bench-drift faults faults-cutover faults-restore faults-nodes fuzz lock wheel clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -66,6 +66,8 @@ faults-cutover: packages venv ## Kill every process at every step of a cut-over;
 
 faults-nodes: packages venv ## Cut the cables between three hosts at every moment of a promotion (about an hour)
 	$(BIN)/python -m pytest tests/faults -o python_files='faults_nodes.py' -s $(ARGS)
+fuzz: packages venv ## Try 100,000 documents that nearly make sense
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 lock: venv ## Pin the dependencies of pyproject.toml, with hashes
 	$(PIP) install uv

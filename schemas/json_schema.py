@@ -15,7 +15,8 @@ Schema = dict[str, Json]
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 SCALARS_OF_TYPE: Final[Mapping[str, tuple[str, ...]]] = {
-    "number": ("1", "3.10"),
+    "number": ("3.10",),
+    "integer": ("1",),
     "boolean": ("true", "false"),
 }
 
@@ -87,6 +88,7 @@ def loosen(schema: Json) -> Json:
         others = [
             kind for kind, texts in SCALARS_OF_TYPE.items() if any(re.search(pattern, text) for text in texts)
         ]
+        others = [kind for kind in others if kind != "integer" or "number" not in others]
         loosened["type"] = ["string", *others] if others else "string"
     return loosened
 
