@@ -85,7 +85,7 @@ def test_a_silent_server_is_given_up_and_leaves_no_process(
     begun = time.monotonic()
     with pytest.raises(Transient, match="did not end within"):
         repo._origin.git.run("ls-remote", "--", repo._url, timeout=0.5)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
     left = subprocess.run(["pgrep", "-f", f"ssh .*{silent_port}"], capture_output=True, check=False)
     assert left.stdout == b""
 

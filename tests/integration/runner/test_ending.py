@@ -89,7 +89,7 @@ def test_a_run_that_cannot_be_started_leaves_nothing_and_may_be_tried_again(
 
 
 def test_a_run_that_takes_too_long_is_killed(stage: Stage, pipe: ProcessPipe) -> None:
-    spec = make_spec("sleep", variables={"pipe": str(pipe.path)}, timeout=timedelta(seconds=3))
+    spec = make_spec("sleep", variables={"pipe": str(pipe.path)}, timeout=timedelta(seconds=8))
     key = stage.runner.start(spec)
     pipe.read_pid()
     outcome = stage.wait(key)

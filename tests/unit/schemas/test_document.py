@@ -124,9 +124,9 @@ def test_windows_line_ends_and_a_byte_order_mark_are_taken() -> None:
 def test_what_is_not_plain_data_is_refused_where_it_stands(
     data: bytes, line: int, column: int, expected: str
 ) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     error = read_invalid(data)
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
     assert (error.line, error.column) == (line, column)
     assert expected in error.expected
     assert str(error).startswith(f"{PROMOTION_PATH}:{line}:{column}: ")
@@ -179,9 +179,9 @@ def test_all_problems_are_reported_in_the_order_of_the_file() -> None:
 
 def test_a_file_full_of_mistakes_is_no_burden() -> None:
     mistakes = ", ".join(f"reaso{number}" for number in range(5_000))
-    started = time.perf_counter()
+    started = time.thread_time()
     error = read_invalid(PROMOTION.replace(b"reason: New checkout theme", mistakes.encode()))
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
     assert len(error.problems) == MOST_PROBLEMS
 
 
