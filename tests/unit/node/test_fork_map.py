@@ -1,7 +1,11 @@
 """Hashing in several processes: the same results, whatever becomes of them."""
 
+import errno
 import os
 import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -38,6 +42,29 @@ def test_children_that_are_all_killed_cost_no_result() -> None:
         return order
 
     assert map_orders(work, ORDERS) == ORDERS
+
+
+def test_two_threads_that_map_at_the_same_time_both_come_to_an_end() -> None:
+    both_have_children = threading.Barrier(2)
+
+    def list_orders() -> Iterator[bytes]:
+        yield from ORDERS[:100]
+        both_have_children.wait(timeout=60)
+        yield from ORDERS[100:]
+
+    with ThreadPoolExecutor(2) as pool:
+        maps = [pool.submit(map_orders, len, list_orders()) for _ in range(2)]
+        assert [found.result(timeout=60) for found in maps] == [[len(order) for order in ORDERS]] * 2
+
+
+def test_where_no_process_can_be_started_the_orders_are_carried_out_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse() -> int:
+        raise OSError(errno.EAGAIN, "no room for a process")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    assert map_orders(len, ORDERS) == [len(order) for order in ORDERS]
 
 
 def test_an_order_too_large_for_the_socket_is_carried_out_too() -> None:

@@ -2,7 +2,7 @@
 
 The processes are started first and fetch one order after the other from a common socket, so that neither large
 files nor a busy core make one wait for the other. What runs in a child may only open, read and compute: the locks
-of other threads stay as they were at the fork.
+of other threads stay as they were at the fork. Several threads may map at the same time.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import marshal
 import os
 import socket
+import threading
+from contextlib import suppress
 from itertools import chain, islice
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 _WORKERS = 2
 _FEW = 16  # orders below which starting processes costs more than it saves
@@ -19,6 +21,10 @@ _MOST_BYTES = 1 << 17  # of an order; a socket's buffer holds 208 KiB (net.core.
 _NUMBER = 4
 
 Function = Callable[[bytes], Any]
+
+_FORKING = threading.Lock()
+_GIVERS: List[socket.socket] = []
+"""The ends that orders are sent from. A child must hold none, or those that fetch there would never see an end."""
 
 
 class _Child(NamedTuple):
@@ -35,17 +41,37 @@ def map_orders(function: Function, orders: Iterable[bytes]) -> List[Any]:
     first = list(islice(waiting, _FEW))
     if len(first) < _FEW:
         return [function(order) for order in first]
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    children = [_start(function, ours, theirs) for _worker in range(_WORKERS)]
-    theirs.close()
-    given = list(_give(ours, chain(first, waiting)))
-    ours.close()
+    ours, children = _open(function)
+    try:
+        given = list(_give(ours, chain(first, waiting)))
+    finally:
+        _close(ours)
     results: Dict[int, Any] = {}
     for child in children:
         results.update(_collect(child))
     return [
         results.pop(number) if number in results else function(order) for number, order in enumerate(given)
     ]
+
+
+def _open(function: Function) -> Tuple[socket.socket, List[_Child]]:
+    """Start as many children as there is room for; without any, the orders stay for us."""
+    children: List[_Child] = []
+    with _FORKING:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        _GIVERS.append(ours)
+        with suppress(OSError):
+            while len(children) < _WORKERS:
+                children.append(_start(function, theirs))
+        theirs.close()
+    return ours, children
+
+
+def _close(ours: socket.socket) -> None:
+    """Tell the children that there is nothing more to come."""
+    with _FORKING:
+        _GIVERS.remove(ours)
+        ours.close()
 
 
 def _give(ours: socket.socket, orders: Iterable[bytes]) -> Iterator[bytes]:
@@ -60,15 +86,21 @@ def _give(ours: socket.socket, orders: Iterable[bytes]) -> Iterator[bytes]:
         yield order
 
 
-def _start(function: Function, ours: socket.socket, theirs: socket.socket) -> _Child:
+def _start(function: Function, theirs: socket.socket) -> _Child:
     reader, writer = os.pipe()
-    process = os.fork()
+    try:
+        process = os.fork()
+    except OSError:
+        os.close(reader)
+        os.close(writer)
+        raise
     if process:
         os.close(writer)
         return _Child(process, reader)
     status = 1
     try:
-        ours.close()
+        for giver in _GIVERS:
+            giver.close()
         _write(writer, marshal.dumps(list(_work(function, theirs))))
         status = 0
     finally:
