@@ -43,7 +43,7 @@ lint: venv ## Check style, types, layers and playbooks
 	@for playbook in $(PLAYBOOKS); do $(BIN)/ansible-playbook --syntax-check "$$playbook" > /dev/null; done
 
 test: packages venv ## Run every test against real servers
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults-restore: packages venv ## Kill a restore at every one of its steps
 	PRESSLUFT_FAULTS=all $(BIN)/python -m pytest tests/integration/node/test_restore_killed.py $(ARGS)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Response
 
 from api.caller import Caller
 from api.desk import AtDesk, Desk, From
-from api.errors import ResetRefused
+from api.errors import ResetRefused, Unacceptable
 from api.page import show
 from api.routes.reading import find_environment
 from api.routes.requesting import NO_BODY
 from reconciler.core.cancellation import CANCEL_REFUSED
 from reconciler.core.job import ENDED
-from reconciler.errors import Transient
 from reconciler.request import NotCancellable, Request, make_cancel_name
 from reconciler.service import make_intent_name
 from schemas.api import Asked, CancelOutcome, ResetOutcome
@@ -80,14 +80,15 @@ def refuse_not_failed(status: EnvironmentStatus, *, what: str) -> None:
 async def reset(
     desk: Desk, caller: Caller, site: str, environment: str | None, *, reason: str | None
 ) -> None:
-    """Write a Reset and wait for its job. Raises `ResetRefused` if it fails, `Transient` if it goes on."""
+    """Write a Reset and wait for its job. Raises `ResetRefused` if it fails, `Unacceptable` if it goes on."""
     job_id: UUID = uuid4()
     name = make_intent_name("Reset", now=desk.service.clock.now(), job_id=job_id)
     spec = ResetSpec(environment=environment, reason=reason, actor=caller.actor)
     await desk.write(Request(site, Reset(metadata=Metadata(name=name, id=job_id), spec=spec)))
     job = await desk.follow(job_id, until=lambda job: job.status in ENDED)
     if job.status not in ENDED:
-        raise Transient(f"the reset goes on: see job {job_id}", retry_after=5)
+        message = f"the reset goes on: see job {job_id}"
+        raise Unacceptable(HTTPStatus.SERVICE_UNAVAILABLE, message, {"Retry-After": "5"})
     if job.status is not JobStatus.SUCCEEDED:
         raise ResetRefused("reset_validation_failed", job.error_message or f"job {job_id} is {job.status}")
 

@@ -346,7 +346,10 @@ class Walk:
         observation = self.life.observe()
         by_name = {found.name: found for found in observation.resources}
         known = observation.baseline is not None
-        assert not [found.name for found in observation.resources if found.unreadable]
+        unreadable = [
+            f"{found.name}: {found.unreadable}" for found in observation.resources if found.unreadable
+        ]
+        assert not unreadable, unreadable
         said = {name: self._say(by_name.get(name), known=known) for name in NAMES}
         assert said == {name: self.model.verdict(name) for name in NAMES}
         assert decide_drift(observation) == self.model.drift()

@@ -140,7 +140,9 @@ def test_visitors_see_the_new_release_and_never_an_error(sites: Sites) -> None:
     versions = [version for _, _, version in answers]
     assert versions == sorted(versions)  # never back to the old one
     assert set(versions) == {"1.0.0", "2.0.0"}
-    assert max(seconds for seconds, _, _ in answers) < 20  # `make bench` measures; nobody waits for a time-out
+    assert (
+        max(seconds for seconds, _, _ in answers) < 20
+    )  # `make bench` measures; nobody waits for a time-out
     assert result["health"]["healthy"] is True
     assert [check["name"] for check in result["health"]["checks"]] == [
         "database",

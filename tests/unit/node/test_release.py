@@ -49,7 +49,7 @@ def build(root: Path, source: Path, take: list[str], delete: list[str] | None = 
     release.build_release(
         str(root),
         "second",
-        source=SimpleNamespace(root=str(source.parents[1])),
+        source=SimpleNamespace(root=str(source.parents[1]), current=str(source.parents[1] / "current")),
         components={"take": take, "delete": delete or []},
         protection=make_protection({"protected_paths": ["wp-content/uploads"], "volatile_files": ["*.log"]}),
     )

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import threading
 from typing import Optional
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils import durable_file
@@ -57,7 +58,7 @@ def _read_key(state_dir: str) -> Optional[bytes]:
 def _make_key(state_dir: str) -> bytes:
     """Make the key durable before anything is sealed with it; of two that make one, the first one wins."""
     path = os.path.join(state_dir, KEY_FILE)
-    temporary = "%s.new-%d" % (path, os.getpid())
+    temporary = "%s.new-%d" % (path, threading.get_native_id())  # both sides may be read at the same time
     durable_file.write_bytes(temporary, secrets.token_bytes(_KEY_BYTES))
     with contextlib.suppress(FileExistsError):
         os.link(temporary, path)
