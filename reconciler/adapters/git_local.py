@@ -179,7 +179,10 @@ def find_refs(repo: pygit2.Repository, branch: str | None, status_branch: str | 
 
 
 def _read_head(repo: pygit2.Repository) -> str:
-    target = repo.lookup_reference("HEAD").raw_target
+    try:
+        target = repo.lookup_reference("HEAD").raw_target
+    except (KeyError, pygit2.GitError) as error:
+        raise RepoUnusable(f"HEAD of {repo.path} cannot be read ({error}); is it still being made?") from None
     if not isinstance(target, bytes):
         raise RepoUnusable(f"HEAD of {repo.path} is detached; set `branch` to the branch people write to")
     return target.decode("utf-8", "surrogateescape")

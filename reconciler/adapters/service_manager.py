@@ -11,6 +11,10 @@ READY: Final = "READY=1"
 ALIVE: Final = "WATCHDOG=1"
 STOPPING: Final = "STOPPING=1"
 
+# What is said again with the next pass may be lost; the stop is said once, and a short queue (10 datagrams on some
+# kernels) may be full of passes just then.
+STOPPING_SECONDS: Final = 5.0
+
 
 def tell_service_manager(state: str) -> None:
     """Send a state; where nobody listens, or nobody reads, nothing happens. `@` begins an abstract socket's name."""
@@ -18,5 +22,7 @@ def tell_service_manager(state: str) -> None:
     if not address.startswith(("/", "@")):
         return
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as messenger:
-        messenger.settimeout(0)  # a manager that does not read must not stop us
+        messenger.settimeout(
+            STOPPING_SECONDS if state == STOPPING else 0
+        )  # who does not read must not stop us
         messenger.sendto(state.encode(), address.replace("@", "\0", 1) if address[0] == "@" else address)

@@ -7,8 +7,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pygit2
 import pytest
 
+from reconciler.adapters.git_local import find_refs
 from reconciler.errors import RepoUnusable, SettingsInvalid, Transient
 from reconciler.ports import Branch
 from tests.integration.git.opening import SAID, OpenFleet
@@ -82,6 +84,13 @@ def test_a_detached_head_does_not_name_a_branch(spell: Spell, bare: Path, fleet:
     git(bare, "update-ref", "--no-deref", "HEAD", git(bare, "rev-parse", "main"))
     with pytest.raises(RepoUnusable, match=r"detached.*set `branch`"):
         fleet(spell(bare)).fetch()
+
+
+def test_a_head_that_is_not_there_yet_is_refused_with_what_is_missing(bare: Path) -> None:
+    repo = pygit2.Repository(str(bare))
+    (bare / "HEAD").unlink()
+    with pytest.raises(RepoUnusable, match=r"HEAD of .* cannot be read .*still being made"):
+        find_refs(repo, None, None)
 
 
 @both
