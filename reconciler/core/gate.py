@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from reconciler.core.drift import decide_drift, decide_verdict
+from reconciler.core.drift import decide_drift, decide_verdict, was_clean_at_refresh
 from reconciler.core.freeze import find_freeze
 from reconciler.core.hold import list_stops
 from reconciler.core.merge import Merged, find_conflicts
@@ -163,10 +163,13 @@ def find_backup_refused(word: BackupWord | None, *, now: datetime, max_age: time
     )
 
 
-def find_drift(observation: Observation, *, copy: str) -> Blocked | None:
-    """Production's protected data is not known to be what the source was copied from."""
+def find_drift(observation: Observation, *, copy: str, refreshed: str | None = None) -> Blocked | None:
+    """Production's protected data is not known to be what the source was copied from.
+
+    `refreshed` is the baseline that the asking job's own refresh took: the check then is of the moment it was copied.
+    """
     status = decide_drift(observation)
-    if status is DriftStatus.CLEAN:
+    if status is DriftStatus.CLEAN or was_clean_at_refresh(observation, baseline_id=refreshed):
         return None
     if observation.baseline is None:
         detail = observation.baseline_refused or "it was never refreshed from production"

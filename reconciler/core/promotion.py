@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from reconciler.core.drift import decide_drift, find_unreadable
+from reconciler.core.drift import decide_drift, find_unreadable, find_written
 from reconciler.core.environment import EnvironmentEvent
 from reconciler.core.flow import (
     End,
@@ -29,6 +29,7 @@ from reconciler.core.gate import (
     find_policy_unmet,
     find_schema_difference,
     find_wrong_pin,
+    list_names,
     present,
 )
 from reconciler.core.job import Succeeded
@@ -46,7 +47,7 @@ from reconciler.core.upkeep import (
 )
 from reconciler.ports import Json, RunOutcome, RunState
 from schemas.intent import Promotion
-from schemas.observation import Observation
+from schemas.observation import Observation, RefreshMade
 from schemas.state import BackupScope, DriftStatus, ErrorCode, ReleaseHealth
 from schemas.status import BackupRecord, Blocked
 
@@ -88,7 +89,10 @@ def has_own_backup(view: JobView) -> bool:
 
 
 def make_checks(view: JobView, intent: Promotion, *, rounds: int) -> list[Step]:
-    """Check live; with `refresh: protected` refresh before each check, until one is clean."""
+    """Check live; with `refresh: protected` refresh before each check, until one is clean.
+
+    On a site that is never quiet none is: then the last refresh is the check (`was_clean_at_refresh`).
+    """
     steps: list[Step] = []
     for number in range(1, rounds + 1):
         if number > 1 and not is_drifted(view, f"check-{number - 1}"):
@@ -159,7 +163,7 @@ def find_unmet_live(
     copy = require(view.parties.source).metadata.name
     return (
         *present(
-            find_drift(observation, copy=copy),
+            find_drift(observation, copy=copy, refreshed=find_refreshed(view)),
             find_wrong_pin(observation, pin=intent.spec.pin),
             find_schema_difference(observation),
             find_conflict(decide_merge(observation), policy=policy.overwrite_policy),
@@ -168,6 +172,16 @@ def find_unmet_live(
         ),
         *find_policy_unmet(view.parties, view.world),
     )
+
+
+def find_refreshed(view: JobView) -> str | None:
+    """Find the baseline that this job's last refresh took, by the node's word; `None` where it said nothing."""
+    for number in range(MOST_REFRESHES, 0, -1):
+        outcome = view.outcomes.get(f"refresh-{number}")
+        if outcome is not None:
+            said = "refresh" in outcome.result and outcome.state is RunState.SUCCEEDED
+            return read_answer(outcome, "refresh", RefreshMade).baseline_id if said else None
+    return None
 
 
 def find_asking_time(view: JobView, observation: Observation) -> datetime:
@@ -251,10 +265,17 @@ def finish_promotion(view: JobView) -> End:
         release_health=ReleaseHealth.HEALTHY,
         last_change_at=(report.last_change_at if report else None) or view.now,
     )
+    observation = find_observation(view)
     end = End(
-        Succeeded(view.now, summary=story(view, "promotion succeeded")),
+        Succeeded(view.now, summary=tell_success(view, observation)),
         environments=changed,
         fields={"release_id": view.job.id, "step": "cut_over"},
     )
-    observation = find_observation(view)
     return record_check(view, end, observation) if observation else end
+
+
+def tell_success(view: JobView, observation: Observation | None) -> str:
+    """Tell how a promotion ended, and what visitors wrote between its own refresh and its check."""
+    written = [item.name for item in find_written(observation)] if observation else []
+    kept = f"; visitors wrote meanwhile, and it is kept: {list_names(written)}" if written else ""
+    return story(view, "promotion succeeded") + kept

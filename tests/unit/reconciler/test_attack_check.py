@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from reconciler.ports import RunOutcome, RunSpec, RunState
+from reconciler.ports import Json, RunOutcome, RunSpec, RunState
 from schemas.intent import Promotion
 from schemas.state import DriftStatus, ErrorCode, JobStatus
+from schemas.status import JobRecord
 from tests.fake_node import make_story
 from tests.story import (
+    BASELINE,
     CHANGED,
     STAGING_ID,
     Story,
@@ -90,6 +92,71 @@ def test_three_refreshes_in_vain_end_with_drift(story: Story) -> None:
     job = story.promote(spec="{source: staging, target: production, refresh: protected}")
     assert job.error_code is ErrorCode.DRIFT_GATE_UNMET
     assert story.steps("release")[-1] == "check-3"
+
+
+REFRESHED: dict[str, Json] = {"refresh": {"baseline_id": BASELINE}}
+OTHER: dict[str, Json] = {"refresh": {"baseline_id": "9" * 64}}
+
+
+def promote_a_busy_shop(story: Story, *resources: Json, said: dict[str, Json]) -> JobRecord:
+    """Promote with a refresh that says `said`, on a production that is as `resources` at every check."""
+    story.back_up()
+    story.node.resources += resources
+    for number in (1, 2, 3):
+        answer = RunOutcome(RunState.SUCCEEDED, {**said, "node": story.node.report()}, rc=0)
+        story.runner.answer(f"refresh-{number}", lambda _, answer=answer: answer)
+    return story.promote(spec="{source: staging, target: production, refresh: protected}")
+
+
+def test_a_shop_that_is_never_quiet_is_promoted_as_of_its_last_refresh(story: Story) -> None:
+    job = promote_a_busy_shop(story, make_resource("comments", production=CHANGED), said=REFRESHED)
+    assert (job.status, job.error_message) == (JobStatus.SUCCEEDED, None)
+    assert story.steps("release")[-3:] == ["check-3", "stage", "cut_over"]
+    assert job.summary.endswith("visitors wrote meanwhile, and it is kept: comments")
+    assert story.environment(STAGING_ID).drift_status is DriftStatus.DRIFTED
+
+
+@pytest.mark.parametrize(
+    ("resource", "said", "code"),
+    [
+        pytest.param(
+            make_resource("comments", production=CHANGED),
+            OTHER,
+            ErrorCode.DRIFT_GATE_UNMET,
+            id="another baseline than the refresh took",
+        ),
+        pytest.param(
+            make_resource("comments", production=None),
+            REFRESHED,
+            ErrorCode.DRIFT_GATE_UNMET,
+            id="a lost table",
+        ),
+        pytest.param(
+            make_resource("comments", production_baseline=None),
+            REFRESHED,
+            ErrorCode.DRIFT_GATE_UNMET,
+            id="a table that only came",
+        ),
+        pytest.param(
+            make_resource("comments", production=None, unreadable="locked"),
+            REFRESHED,
+            ErrorCode.DRIFT_CHECK_FAILED,
+            id="a table that could not be read",
+        ),
+    ],
+)
+def test_what_visitors_do_not_write_is_drift_after_a_refresh_as_well(
+    story: Story, resource: Json, said: dict[str, Json], code: ErrorCode
+) -> None:
+    busy = make_resource("posts", production=CHANGED)
+    story.node.resources.pop(0)
+    assert promote_a_busy_shop(story, busy, resource, said=said).error_code is code
+
+
+def test_a_shop_that_is_written_to_without_a_refresh_of_the_job_is_drifted(story: Story) -> None:
+    story.back_up()
+    story.node.resources.append(make_resource("comments", production=CHANGED))
+    assert story.promote().error_code is ErrorCode.DRIFT_GATE_UNMET
 
 
 def test_a_gate_that_opens_only_between_drop_and_end_does_not_cut_over_what_was_dropped() -> None:
