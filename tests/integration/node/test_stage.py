@@ -8,9 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from ansible_collections.pressluft.wordpress.plugins.module_utils import free_space
+from ansible_collections.pressluft.wordpress.plugins.module_utils.baseline import (
+    advance_baseline,
+    name_refresh_within,
+    read_baseline,
+    write_baseline,
+)
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.stage import discard, stage
 
@@ -123,6 +130,38 @@ def test_a_plan_that_does_not_follow_from_the_observation_is_refused(
 
 def test_an_observation_that_shows_drift_stages_nothing(promotion: Promotion) -> None:
     promotion.pair.sql("INSERT INTO P.posts (post_title) VALUES ('An order')")
+    assert "posts" in refuse(promotion, "DRIFT_GATE_UNMET")
+
+
+def relabel_baseline(promotion: Promotion, *, job_id: str) -> None:
+    """Let the baseline be one that a refresh within this job took."""
+    side = promotion.pair.staging.id
+    known = read_baseline(promotion.state_dir, side)
+    name = name_refresh_within(job_id)
+    made = advance_baseline(known, [], job_id=name, production={}, source={})
+    write_baseline(promotion.state_dir, side, made, production={})
+
+
+def test_what_visitors_wrote_since_this_jobs_own_refresh_is_no_drift(promotion: Promotion) -> None:
+    relabel_baseline(promotion, job_id=promotion.job_id)
+    promotion.pair.sql("INSERT INTO P.posts (post_title) VALUES ('An order')")
+    assert promotion.stage()["tables"] == 2
+
+
+@pytest.mark.parametrize(
+    ("statement", "job_id"),
+    [
+        pytest.param(
+            "INSERT INTO P.posts (post_title) VALUES ('An order')", str(uuid4()), id="another job's"
+        ),
+        pytest.param("DROP TABLE P.posts", None, id="a table that went"),
+    ],
+)
+def test_what_visitors_did_not_write_since_this_jobs_own_refresh_is_drift(
+    promotion: Promotion, statement: str, job_id: str | None
+) -> None:
+    relabel_baseline(promotion, job_id=job_id or promotion.job_id)
+    promotion.pair.sql(statement)
     assert "posts" in refuse(promotion, "DRIFT_GATE_UNMET")
 
 

@@ -90,6 +90,11 @@ def make_baseline(
     return advance_baseline(empty, names, job_id=job_id, production=production, source=source)
 
 
+def name_refresh_within(job_id: str) -> str:
+    """The `job_id` of a baseline that a promotion's own refresh took."""
+    return job_id + ":refresh"
+
+
 def advance_baseline(
     baseline: Mapping[str, Any],
     names: Iterable[str],

@@ -95,7 +95,7 @@ def observe(
     _add_samples(between, look, resources)
     found = {
         "taken_at": taken_at,
-        "baseline": baseline and {name: baseline[name] for name in ("id", "taken_at")},
+        "baseline": baseline and {name: baseline[name] for name in ("id", "taken_at", "job_id")},
         "baseline_refused": refused,
         "source_fingerprint": _make_fingerprint(resources),
         "pending_upgrade": _find_pending_upgrade(between, look),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.pressluft.wordpress.plugins.module_utils.baseline import name_refresh_within
 from ansible_collections.pressluft.wordpress.plugins.module_utils.component import find_component_paths
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import (
@@ -41,26 +42,32 @@ def list_keys(plan):
     return taken
 
 
-def check_plan(plan, observation, protection):
-    """Refuse a plan that the observation does not allow; `protection` is today's.
+def check_plan(plan, observation, protection, *, job_id):
+    """Refuse a plan that the observation does not allow; `protection` is today's, `job_id` the job's that asks.
 
     Raises `NodeError`: `DRIFT_GATE_UNMET` when the observation shows drift, `OVERWRITE_BLOCKED` when the plan names
     what is kept, `SOURCE_CHANGED` when it names what the source did not change.
     """
     seen = {make_key(found["kind"], found["name"]): found for found in observation["resources"]}
-    _check_drift(observation, seen)
+    _check_drift(observation, seen, job_id)
     for key, is_taken in list_keys(plan):
         _check_resource(key, seen.get(key), protection)
         _check_change(key, seen[key], is_taken)
 
 
-def _check_drift(observation, seen):
+def _check_drift(observation, seen, job_id):
+    """What visitors wrote since this very job refreshed is none: in that moment, production was what was copied.
+
+    A table or folder that came or went meanwhile is no visitor's work.
+    """
     if observation["baseline"] is None:
         raise _make_error(
             "DRIFT_GATE_UNMET", "there is no baseline", "Refresh the source from production first."
         )
+    has_refreshed = observation["baseline"]["job_id"] == name_refresh_within(job_id)
     for key, found in seen.items():
-        if found["protection"] == PROTECTED and found["production"] != found["production_baseline"]:
+        sides = found["production"], found["production_baseline"]
+        if found["protection"] == PROTECTED and sides[0] != sides[1] and not (has_refreshed and all(sides)):
             raise _make_error(
                 "DRIFT_GATE_UNMET", "{0} has drifted".format(key), "Refresh the source, then promote again."
             )

@@ -26,6 +26,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.baseline impor
     find_expected,
     find_misfit,
     make_baseline,
+    name_refresh_within,
     read_baseline,
     write_baseline,
 )
@@ -291,7 +292,7 @@ def _unpack(content):
 def _make_baseline(work, copied):
     measures = {"production": copied.production, "source": copied.source}
     # Not the promotion's own id: that one marks a baseline which its cut-over has advanced.
-    job_id = work.state.job.id if work.state.job.type == JOB_TYPE else work.state.job.id + ":refresh"
+    job_id = work.state.job.id if work.state.job.type == JOB_TYPE else name_refresh_within(work.state.job.id)
     if work.is_full:
         sides = {"production_id": work.production.id, "source_id": work.source.id}
         return make_baseline(job_id=job_id, **sides, **measures)

@@ -174,7 +174,7 @@ def _stage_from_peer(work, observation, peer):
     mirror = Mirror(peer, work.writer, local=work.call.production, call=work.call)
     options = [*work.plan["options"]["take"], *work.plan["options"]["delete"]]
     try:
-        check_plan(work.plan, observation, make_protection(work.call.protection))
+        check_plan(work.plan, observation, make_protection(work.call.protection), job_id=work.call.job.id)
         sizes = mirror.open_snapshot()
         wanted = [name for name in work.plan["tables"] if name in sizes]
         peer.ask("check_tables", names=[*wanted, *([OPTIONS_TABLE] if options else [])])
@@ -301,7 +301,7 @@ def _check_work(work, observation):
     """Every refusal that needs no copy."""
     call = work.call
     protection = make_protection(call.protection)
-    check_plan(work.plan, observation, protection)
+    check_plan(work.plan, observation, protection, job_id=call.job.id)
     names = list(work.plan["tables"])
     options = [*work.plan["options"]["take"], *work.plan["options"]["delete"]]
     if options:
