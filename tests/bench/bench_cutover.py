@@ -17,6 +17,7 @@ from statistics import median
 
 import pytest
 
+from reconciler.stack.account import find_account, make_folder
 from reconciler.stack.node_config import write_node_config
 from reconciler.stack.site import create_empty_site, create_site, seed_content
 from reconciler.stack.stack import Stack
@@ -35,6 +36,7 @@ from tests.bench.visited_site import (
 )
 from tests.bench.visitors import Answer
 from tests.e2e.world import World, make_world
+from tests.servers import ignore
 
 PROMOTIONS = int(os.environ.get("PRESSLUFT_BENCH_PROMOTIONS", "10"))
 ROLLBACKS = int(os.environ.get("PRESSLUFT_BENCH_ROLLBACKS", "5"))
@@ -58,6 +60,15 @@ class Cut:
 
 
 @pytest.fixture(scope="module")
+def stack(session_folder: Path) -> Iterator[Stack]:
+    """Servers as docs/how-to/set-up-a-node.md has them: compiled PHP outlives a reload."""
+    compiled = make_folder(session_folder / "compiled", owner=find_account("www-data"), mode=0o700)
+    settings = {"opcache.file_cache": str(compiled)}
+    with Stack(session_folder / "load-stack", report=ignore, php_settings=settings) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="module")
 def world(stack: Stack, session_folder: Path) -> Iterator[World]:
     """Production with visitors' content, and a copy of it."""
     production, staging = create_site(stack, "p_load"), create_empty_site(stack, "s_load")
@@ -67,6 +78,8 @@ def world(stack: Stack, session_folder: Path) -> Iterator[World]:
     production.fetch("/")
     folder = session_folder / "load"
     config = write_node_config(stack, session_folder / "load-config", restic_repository=folder / "restic")
+    with (config / "node.ini").open("a", encoding="utf-8") as node_ini:
+        node_ini.write(f"[fastcgi]\nlisten = {stack.php_fpm.socket}\n")
     world = make_world(folder, production=production, staging=staging, node_config=config, sshd=None)
     succeed(world.refresh("full"))
     yield world

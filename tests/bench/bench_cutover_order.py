@@ -1,7 +1,7 @@
 """How to switch: RENAME or link first, which path nginx names, OPcache's looks, reload, a new pool or nothing.
 
 Tables and link are switched to and fro by the very functions of the cut-over, while visitors come at half of what the
-site can serve. PRESSLUFT_BENCH_SWITCHES (8) for each way, one every PRESSLUFT_BENCH_PAUSE (3) seconds.
+site can serve. PRESSLUFT_BENCH_SWITCHES (4) for each way, one every PRESSLUFT_BENCH_PAUSE (8) seconds.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 from ansible_collections.pressluft.wordpress.plugins.module_utils import exchange, release
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect
 
+from reconciler.stack.account import make_folder
 from reconciler.stack.command import run_command
 from reconciler.stack.php_fpm import PhpFpm
 from reconciler.stack.site import FIRST_RELEASE, Site, create_site, seed_content
@@ -36,8 +38,8 @@ from tests.bench.visited_site import (
 from tests.bench.visitors import Answer
 from tests.servers import ignore
 
-SWITCHES = int(os.environ.get("PRESSLUFT_BENCH_SWITCHES", "8"))
-PAUSE = float(os.environ.get("PRESSLUFT_BENCH_PAUSE", "3"))
+SWITCHES = int(os.environ.get("PRESSLUFT_BENCH_SWITCHES", "4"))
+PAUSE = float(os.environ.get("PRESSLUFT_BENCH_PAUSE", "8"))
 SECOND, OTHER = "second", "p_order__pressluft_bench"
 MOVED = ("wp_options", "wp_bench_release")
 
@@ -51,11 +53,14 @@ class Way:
     root: str = "$realpath_root"
     looks: bool = True
     after: str = "reload"
+    keeps_code: bool = False
+    """Whether OPcache keeps compiled code in files too, `opcache.file_cache`, which outlive a reload."""
 
 
 WAYS = (
     Way("RENAME, link, reload"),
     Way("link, RENAME, reload", link_first=True),
+    Way("RENAME, link, reload; OPcache has a file cache", keeps_code=True),
     Way("RENAME, link, reload; OPcache never looks", looks=False),
     Way("RENAME, link, no reload", after=""),
     Way("RENAME, link, no reload; OPcache never looks", looks=False, after=""),
@@ -84,6 +89,8 @@ class Bench:
         """Start a pool and let nginx use it; the one before ends once its last requests have."""
         self.pools += 1
         settings = {"opcache.validate_timestamps": str(int(way.looks)), "opcache.revalidate_freq": "2"}
+        if way.keeps_code:
+            settings["opcache.file_cache"] = str(self.folder / "compiled")
         fresh = PhpFpm(self.folder / f"pool{self.pools}", report=ignore, settings=settings)
         fresh.start()
         config = self.site.stack.folder / "nginx/sites" / f"{self.site.name}.conf"
@@ -92,7 +99,7 @@ class Bench:
         os.kill(master, signal.SIGHUP)
         before, self.pool = self.pool, fresh
         if before is not None:
-            time.sleep(1.5)  # nginx's old worker hands its last requests to the old pool
+            wait_for_one_worker(master)  # the old one still hands requests to the old pool
             before.stop()
 
     def switch(self, way: Way, connection: object, *, number: int) -> tuple[float, float, float]:
@@ -114,6 +121,13 @@ class Bench:
         if way.after == "pool":
             self.serve(way)
         return done, rename, gap
+
+
+def wait_for_one_worker(master: int) -> None:
+    """Wait until nginx's worker with the old configuration has answered its last request."""
+    deadline = time.monotonic() + 60
+    while len(psutil.Process(master).children()) > 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def make_site_config(text: str, *, socket: Path, root: str) -> str:
@@ -145,6 +159,7 @@ def bench(stack: Stack, session_folder: Path) -> Iterator[Bench]:
     show_data(site, 1)
     folder = session_folder / "order"
     folder.mkdir(mode=0o755)
+    make_folder(folder / "compiled", owner=stack.nginx.account, mode=0o700)
     made = Bench(site, folder)
     yield made
     if made.pool is not None:
