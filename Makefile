@@ -14,7 +14,7 @@ PLAYBOOKS := $(wildcard ansible/playbooks/*.yml)
 # ansible-lint and lint-imports look for their own programs on PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help packages venv lint test demo bench bench-drift faults faults-cutover faults-restore faults-nodes fuzz lock wheel clean
+.PHONY: help packages venv lint test demo bench bench-cutover bench-drift faults faults-cutover faults-restore faults-nodes fuzz lock wheel clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -52,7 +52,10 @@ demo: packages venv ## Watch promotions between two real WordPress sites
 	$(BIN)/pressluft demo $(ARGS)
 
 bench: packages venv ## Measure; not part of the tests
-	$(BIN)/python -m pytest tests/bench -o python_files='bench_*.py' -s $(ARGS)
+	$(BIN)/python -m pytest tests/bench -o python_files='bench_*.py' --ignore-glob='*/bench_cutover*' -s $(ARGS)
+
+bench-cutover: packages venv ## Promote under load, and a 5 GB site (hours; PRESSLUFT_BENCH_*; see docs)
+	$(BIN)/python -m pytest tests/bench -o python_files='bench_cutover*.py' -q -s $(ARGS)
 
 bench-drift: packages venv ## Race the drift check against its rivals (apt: percona-toolkit b3sum)
 	$(BIN)/python -m pytest tests/bench -o python_files='bench_drift*.py' -q -s $(ARGS)
