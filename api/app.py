@@ -25,13 +25,11 @@ from api.tokens import TokenFile
 from reconciler.adapters.git_local import is_ours_alone
 from reconciler.adapters.git_ref import open_repository
 from reconciler.adapters.git_repo import GitFleetRepo
-from reconciler.adapters.run_folder import RunFolder
+from reconciler.adapters.run_folder import make_progress
 from reconciler.daemon import SystemClock, open_repo
 from reconciler.outbox import Outbox
-from reconciler.ports import RunEvent
 from reconciler.service import Service
 from reconciler.settings import Settings
-from schemas.status import JobRecord
 
 TREE_CACHE = 4 * 1024 * 1024
 """libgit2 parses a tree of more than 4 KiB anew each time unless told to keep it: 1 s of 2 for 500 sites."""
@@ -127,21 +125,6 @@ def make_routes(
 def name_operation(route: APIRoute) -> str:
     """Name an operation after its function."""
     return route.name
-
-
-def make_progress(run_root: Path) -> Callable[[JobRecord], tuple[RunEvent, ...]]:
-    """Read the progress of runs of a daemon on this very machine, whose files these are."""
-
-    def find_progress(job: JobRecord) -> tuple[RunEvent, ...]:
-        try:
-            folders = sorted(
-                run_root.glob(f"{job.id}.{job.epoch}.*"), key=lambda path: path.stat().st_ctime_ns
-            )
-            return tuple(event for path in folders for event in RunFolder(path).read_events(after=0))
-        except OSError:
-            return ()  # no daemon of this machine runs it, or it ended just now
-
-    return find_progress
 
 
 def make_secret_reader(path: Path | None) -> Callable[[], bytes | None]:

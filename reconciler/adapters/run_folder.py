@@ -13,13 +13,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
 from reconciler.adapters.process_tree import is_alive, read_identity
 from reconciler.ports import RunEvent, RunOutcome, RunState
+from schemas.status import JobRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,24 @@ class RunFolder:
             for line in lines:
                 events.append(_parse_event(line))  # noqa: PERF401 - what came before the cut is kept
         return events
+
+
+def make_progress(run_root: Path) -> Callable[[JobRecord], tuple[RunEvent, ...]]:
+    """Return what tells a job's progress: the lines of all its runs at its epoch, the oldest first.
+
+    Only where the daemon that runs the job is on this very machine, and while the job runs.
+    """
+
+    def find_progress(job: JobRecord) -> tuple[RunEvent, ...]:
+        try:
+            folders = sorted(
+                run_root.glob(f"{job.id}.{job.epoch}.*"), key=lambda path: path.stat().st_ctime_ns
+            )
+            return tuple(event for path in folders for event in RunFolder(path).read_events(after=0))
+        except OSError:
+            return ()  # the run ended just now, or its files are not this user's to read
+
+    return find_progress
 
 
 def _parse_event(line: str) -> RunEvent:

@@ -18,10 +18,11 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 import ansible_runner
 
@@ -46,6 +47,9 @@ from reconciler.core.ansible_result import (
 from reconciler.ports import RunOutcome, RunState
 
 _KILL_ROUND_SECONDS = 0.05
+_SKIPPED_SECONDS = 0.5
+"""A task that is skipped says so at once; after this time its name is told."""
+_TASK_GOES_ON: Event = {"event": "runner_on_ok"}
 
 
 class Stop(StrEnum):
@@ -145,12 +149,21 @@ class EventRecorder:
         return self._summary
 
     def _record(self) -> None:
-        while (event := self._queue.get()) is not None:
+        waiting = ""
+        while (event := self._take_next(waiting)) is not None:
             self._summary = fold_event(self._summary, event)
+            texts, waiting = find_progress(event, waiting=waiting)
             # A full disk takes the log away, but must not change what the run means.
             with contextlib.suppress(OSError):
                 self._write_output(event)
-                self._write_progress(event)
+                self._write_progress(texts)
+
+    def _take_next(self, waiting: str) -> Event | None:
+        """Wait for the next event; the name of a task that waits is told once the task goes on for a moment."""
+        try:
+            return self._queue.get(timeout=_SKIPPED_SECONDS if waiting else None)
+        except Empty:
+            return _TASK_GOES_ON
 
     def _write_output(self, event: Event) -> None:
         output = event.get("stdout")
@@ -158,8 +171,7 @@ class EventRecorder:
             with self._folder.log.open("a") as log:
                 log.write(f"{output}\n")
 
-    def _write_progress(self, event: Event) -> None:
-        texts = find_progress(event)
+    def _write_progress(self, texts: Sequence[str]) -> None:
         if not texts:
             return
         now = datetime.now(UTC).isoformat()

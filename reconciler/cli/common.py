@@ -15,10 +15,13 @@ from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from reconciler.adapters.run_folder import make_progress
 from reconciler.daemon import SystemClock, open_repo
 from reconciler.errors import PressluftError
+from reconciler.ports import RunEvent
 from reconciler.service import GateUnmet, Service
 from reconciler.settings import Settings, load_settings
+from schemas.status import JobRecord
 
 EXIT_REFUSED = 1
 EXIT_USAGE = 2
@@ -85,6 +88,11 @@ def open_service(repo: str | None, config: Path | None = None) -> Service:
     """Open the fleet repo for reading and for writing intents."""
     settings = read_settings(repo, config)
     return Service(open_repo(settings, purpose="cli"), SystemClock())
+
+
+def watch_runs(config: Path | None = None) -> Callable[[JobRecord], tuple[RunEvent, ...]]:
+    """Tell the progress of jobs that a daemon with these settings runs on this machine; of others, nothing."""
+    return make_progress(load_settings(config).state_dir / "runs")
 
 
 def split_target(target: str) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from reconciler.cli.common import (
     print_json,
     print_table,
     stop,
+    watch_runs,
 )
 from reconciler.service import JobFilter, Service
 from schemas.model import format_timestamp
@@ -71,7 +72,7 @@ def job(
     repo: RepoOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Show one job.
+    """Show one job; while a daemon of this machine runs it, how far it is as well.
 
     Example: pressluft job 3f9a
     """
@@ -82,6 +83,9 @@ def job(
     for name, value in found.model_dump(mode="json", exclude_none=True).items():
         if value not in ([], "", None):
             out.print(f"{name:24}{value}", markup=False)
+    if found.finished_at is None:
+        for event in watch_runs(config)(found)[-1:]:
+            out.print(f"{'progress':24}{event.text}", markup=False)
 
 
 def find_job(service: Service, prefix: str) -> JobRecord:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import getpass
 import time
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
@@ -16,10 +18,12 @@ from reconciler.cli.common import (
     EXIT_REFUSED,
     EXIT_USAGE,
     err,
+    escape,
     out,
     print_json,
     split_target,
     stop,
+    watch_runs,
 )
 from reconciler.cli.job import find_job
 from reconciler.errors import Transient
@@ -193,7 +197,7 @@ def cancel(
     job = find_job(service, job_id)
     spec = CancelSpec(job_id=job.id, reason=asking.reason, actor=getpass.getuser())
     service.request(job.site, Cancel(metadata=Metadata(name=make_cancel_name(job.id)), spec=spec))
-    found = follow(service, job.id) if asking.wait else service.find_job(job.id)
+    found = follow(service, job.id, asking) if asking.wait else service.find_job(job.id)
     if asking.as_json:
         print_json(found)
     else:
@@ -224,7 +228,7 @@ def write(service: Service, site: str, intent: Intent, asking: Asking) -> None:
             f"job {job_id} is queued", markup=False
         )
         return
-    job = follow(service, job_id)
+    job = follow(service, job_id, asking)
     if asking.as_json:
         print_json(job)
     elif job.status is JobStatus.SUCCEEDED:
@@ -235,18 +239,34 @@ def write(service: Service, site: str, intent: Intent, asking: Asking) -> None:
         raise typer.Exit(EXIT_REFUSED)
 
 
-def follow(service: Service, job_id: UUID) -> JobRecord:
-    """Follow a job until it ends; on a terminal a line shows where it stands."""
-    began = time.monotonic()
+def follow(service: Service, job_id: UUID, asking: Asking) -> JobRecord:
+    """Follow a job until it ends: a line that changes on a terminal, a line for each news elsewhere."""
+    began, find_progress = time.monotonic(), watch_runs(asking.config)
+    told: Counter[int] = Counter()  # lines, by epoch: another claim begins anew
     with err.status("queued") as display:  # shows nothing where there is no terminal
         while True:
             job = look_again(service, job_id)
             if job is not None and job.finished_at is not None:
                 return job
             if job is not None:
-                waiting = f": {job.waiting_for[0].detail}" if job.waiting_for else ""
-                display.update(f"{job.status}{waiting} ({timedelta(seconds=int(time.monotonic() - began))})")
+                lines = [event.text for event in find_progress(job)]
+                display.update(escape(f"{tell_stand(job, lines)} ({make_span(began)})"))
+                for line in lines[told[job.epoch] :] if not err.is_terminal else ():
+                    err.print(line, markup=False)
+                told[job.epoch] = max(told[job.epoch], len(lines))
             time.sleep(POLL_SECONDS)
+
+
+def tell_stand(job: JobRecord, lines: Sequence[str]) -> str:
+    """Say in a line where a job stands: what it waits for, or how far it is."""
+    waiting = job.waiting_for[0].detail if job.waiting_for else ""
+    detail = lines[-1] if lines else waiting
+    return f"{job.status}: {detail}" if detail else str(job.status)
+
+
+def make_span(began: float) -> timedelta:
+    """Return the time since then, in whole seconds."""
+    return timedelta(seconds=int(time.monotonic() - began))
 
 
 def look_again(service: Service, job_id: UUID) -> JobRecord | None:

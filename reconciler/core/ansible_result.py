@@ -18,6 +18,9 @@ from schemas.state import ErrorCode
 MAX_MESSAGE_BYTES = 10 * 1024
 """spec §5: `error_message` goes into git for ever."""
 
+PROGRESS_MARK = "pressluft progress: "
+"""Begins what our action plugins display while a module is at work (`plugin_utils/overheard.py`)."""
+
 _RC_FAILED, _RC_UNREACHABLE, _RC_SYNTAX = 2, 4, 5
 _CODES: Mapping[int | None, tuple[ErrorCode, bool]] = {
     1: (ErrorCode.ANSIBLE_PLAY_ERROR, True),
@@ -109,16 +112,28 @@ def fold_event(summary: PlaySummary, event: Event) -> PlaySummary:
     return summary
 
 
-def find_progress(event: Event) -> Sequence[str]:
-    """Return the lines of progress an event stands for: a task's name, or what a module reported itself."""
+def find_progress(event: Event, *, waiting: str = "") -> tuple[Sequence[str], str]:
+    """Return the lines of progress that an event stands for, and the name of a task that waits to be told.
+
+    A task's name waits, as `waiting` of the next call, until something tells that the task was not skipped: each
+    playbook lists the tasks of all its steps. A module's own lines come while it is at work, or with its result.
+    """
     data = _find_mapping(event, "event_data")
-    if event.get("event") in {"playbook_on_task_start", "playbook_on_handler_task_start"}:
-        name = _find_text(data, "task")
-        return (name,) if name else ()
-    if event.get("event") in {"runner_on_ok", "runner_on_failed"}:
-        lines = _find_mapping(data, "res").get("pressluft_progress")
-        return tuple(line for line in lines if isinstance(line, str)) if isinstance(lines, list) else ()
-    return ()
+    told = (waiting,) if waiting else ()
+    match event.get("event"):
+        case "playbook_on_task_start" | "playbook_on_handler_task_start":
+            return told, _find_text(data, "task")
+        case "runner_on_skipped":
+            return (), ""
+        case "verbose":
+            displayed = _find_text(event, "stdout")
+            if displayed.startswith(PROGRESS_MARK):
+                return (*told, displayed[len(PROGRESS_MARK) :]), ""
+        case "runner_on_ok" | "runner_on_failed":
+            lines = _find_mapping(data, "res").get("pressluft_progress")
+            own = (line for line in lines if isinstance(line, str)) if isinstance(lines, list) else ()
+            return (*told, *own), ""
+    return (), waiting
 
 
 def judge_play(summary: PlaySummary, *, host: str, rc: int | None) -> PlayVerdict:

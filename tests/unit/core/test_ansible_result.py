@@ -5,10 +5,12 @@ from __future__ import annotations
 from functools import reduce
 
 import pytest
+from ansible_collections.pressluft.wordpress.plugins.plugin_utils import overheard
 from pydantic import JsonValue
 
 from reconciler.core.ansible_result import (
     MAX_MESSAGE_BYTES,
+    PROGRESS_MARK,
     PlaySummary,
     classify_rc,
     clip_message,
@@ -99,7 +101,28 @@ def test_a_failure_with_a_code_says_more_than_an_earlier_one_without() -> None:
 @pytest.mark.parametrize("event", [{}, {"event": "runner_on_ok", "event_data": None}, {"event": "EOF"}])
 def test_an_event_of_an_unexpected_shape_changes_nothing(event: dict[str, JsonValue]) -> None:
     assert fold(event) == PlaySummary()
-    assert find_progress(event) == ()
+    assert find_progress(event) == ((), "")
+
+
+def test_the_name_of_a_task_waits_until_the_task_is_known_not_to_be_skipped() -> None:
+    lines, waiting = find_progress(make_event("playbook_on_task_start", task="Cut over"))
+    assert (lines, waiting) == ((), "Cut over")
+    assert find_progress(make_event("runner_on_skipped"), waiting=waiting) == ((), "")
+    assert find_progress(make_event("runner_on_start"), waiting=waiting) == ((), "Cut over")
+    assert find_progress(make_event("runner_on_ok"), waiting=waiting) == (("Cut over",), "")
+
+
+def test_what_an_action_plugin_displays_is_progress_if_it_says_so() -> None:
+    said = {"event": "verbose", "stdout": f"{PROGRESS_MARK}copy tables: 1 of 3 tables"}
+    assert find_progress(said, waiting="Stage") == (("Stage", "copy tables: 1 of 3 tables"), "")
+    assert find_progress({"event": "verbose", "stdout": "Using ansible.cfg"}, waiting="Stage") == (
+        (),
+        "Stage",
+    )
+
+
+def test_both_ends_know_a_line_of_progress_by_the_same_mark() -> None:
+    assert overheard.MARK == PROGRESS_MARK
 
 
 def test_a_message_is_cut_to_its_limit_between_characters() -> None:

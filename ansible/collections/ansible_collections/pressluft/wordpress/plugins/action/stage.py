@@ -10,3 +10,5 @@ from ansible_collections.pressluft.wordpress.plugins.plugin_utils.bridged_action
 
 class ActionModule(BridgedAction):
     """See `bridged_action`."""
+
+    watched = "production"

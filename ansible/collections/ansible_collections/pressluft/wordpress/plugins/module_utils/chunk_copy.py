@@ -15,6 +15,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.database impor
     run_query,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.localise import pair_chunks
+from ansible_collections.pressluft.wordpress.plugins.module_utils.progress import SILENT
 from ansible_collections.pressluft.wordpress.plugins.module_utils.row_copy import (
     CopiedTable,
     copy_rows,
@@ -60,11 +61,12 @@ def find_spans(now, *, before, copied):
     return spans
 
 
-def copy_by_chunks(reader, writer, source, target, *, earlier, spans, renamed):
+def copy_by_chunks(reader, writer, source, target, *, earlier, spans, renamed, progress=SILENT):
     """Create `target` and fill it with what the reader's snapshot holds of `source`; each is (database, table).
 
     `spans` are all of the table's in that snapshot (`find_spans`), `earlier` is where the copy of last time lies, on
-    the writer's server. Returns a `CopiedTable` of what came from `source`. Raises as `row_copy.copy_table` does.
+    the writer's server; `progress` counts all. Returns a `CopiedTable` of what came from `source`. Raises as
+    `row_copy.copy_table` does.
     """
     with session(reader, READER_SESSION), session(writer, WRITER_SESSION):
         columns = fetch_columns(reader, *source)
@@ -73,10 +75,12 @@ def copy_by_chunks(reader, writer, source, target, *, earlier, spans, renamed):
         rows = size = 0
         for span in spans:
             if span.expected and _take(writer, write, span, earlier=earlier, columns=columns):
+                progress.add(rows=span.expected[0])
                 continue
             where = make_where(read.key, after=span.after, up_to=span.up_to)
-            done = copy_rows(reader, writer, source, target, columns=columns, where=where)
+            done = copy_rows(reader, writer, source, target, columns=columns, where=where, progress=progress)
             rows, size = rows + done.rows, size + done.bytes
+    progress.add(tables=1)
     return CopiedTable(rows, size)
 
 

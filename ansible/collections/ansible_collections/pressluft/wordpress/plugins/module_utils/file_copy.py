@@ -21,6 +21,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest impor
     read_tree,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+from ansible_collections.pressluft.wordpress.plugins.module_utils.progress import SILENT
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import Measure
 
 ATTEMPTS = 3
@@ -39,12 +40,13 @@ class CopiedFolder:
     target: Measure
 
 
-def copy_folder(source, target, *, read_source=read_tree, read_target=read_tree):
+def copy_folder(source, target, *, read_source=read_tree, read_target=read_tree, progress=SILENT):
     """Make `target` hold what `source` holds, and prove it; both are absolute, real paths (see `find_trusted`).
 
     `target` is made if it is missing. Its entries belong to whom `target` itself belongs; modes and times are
     the source's. What changes meanwhile is copied again, up to three times. `read_source` and `read_target` read a
-    folder as `manifest.read_tree` does: that of a `ManifestCache` need not hash what it knows. Raises `NodeError`.
+    folder as `manifest.read_tree` does: that of a `ManifestCache` need not hash what it knows. `progress` counts the
+    files that are copied, and their bytes. Raises `NodeError`.
     """
     source, target = os.fsencode(source), os.fsencode(target)
     _make_target(source, target)
@@ -54,7 +56,7 @@ def copy_folder(source, target, *, read_source=read_tree, read_target=read_tree)
         wanted = _read(source, read_source)
         _refuse_links_out(source, wanted)
         with contextlib.closing(_Copy(source, target, wanted=wanted, present=present)) as work:
-            work.run()
+            work.run(progress)
         copied, removed, size = copied + work.copied, removed + work.removed, size + work.bytes
         present = _read(target, read_target)
         if _compare(wanted, present):
@@ -113,7 +115,7 @@ class _Copy:
         self._source.close()
         self._target.close()
 
-    def run(self):
+    def run(self, progress):
         for path in sorted(self._present, reverse=True):  # what is below a folder before the folder
             if not path:
                 continue
@@ -121,7 +123,9 @@ class _Copy:
             if wanted is None or wanted.kind != self._present[path].kind:
                 self._change(self._remove, path)
         for path in sorted(self._wanted):
+            before = self.copied, self.bytes
             self._change(self._put, path)
+            progress.add(files=self.copied - before[0], bytes=self.bytes - before[1])
 
     def _change(self, change, path):
         """What went away or became something else since it was listed is left to the comparison."""

@@ -37,6 +37,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.health import 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.kept import drop_expired
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+from ansible_collections.pressluft.wordpress.plugins.module_utils.progress import SILENT, open_progress
 from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_copy import (
     check_anonymise,
     copy_data,
@@ -128,6 +129,7 @@ def refresh(call, *, on_step=lambda _name: None):
             known=_read_known(call, scope, mirror),
             on_step=on_step,
             mirror=mirror,
+            progress=SILENT if call.check_mode else stack.enter_context(open_progress(states[0])),
         )
         _check_status(states[0], ("active", "cloning"))
         if mirror is None:
@@ -171,10 +173,12 @@ def _prepare(work):
         incoming, outgoing = _check_work(work)
         copied = copy_data(work, incoming)
         if work.is_full:
+            work.progress.begin("copy the code")
             ours, theirs = build_copy(work)
             copied.production.update(ours)
             copied.source.update(theirs)
         work.on_step("code built")
+        work.progress.begin("copy files")
         if work.mirror:
             pull_paths(work, copied)
         else:

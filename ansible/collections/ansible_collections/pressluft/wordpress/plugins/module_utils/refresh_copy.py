@@ -22,6 +22,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.database impor
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.equality import make_rewriter
 from ansible_collections.pressluft.wordpress.plugins.module_utils.file_copy import copy_file, copy_folder
+from ansible_collections.pressluft.wordpress.plugins.module_utils.free_space import estimate_rows
 from ansible_collections.pressluft.wordpress.plugins.module_utils.held_folder import find_trusted
 from ansible_collections.pressluft.wordpress.plugins.module_utils.localise import ROWS_KEPT
 from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest import measure_folder
@@ -101,6 +102,7 @@ def copy_paths(work, copied):
                 place,
                 read_source=_open_cache(work, work.production, path).read_tree,
                 read_target=_open_cache(work, work.source, path).read_tree,
+                progress=work.progress,
             )
             copied.files += done.copied + done.removed
             release.sync_tree(place)
@@ -121,9 +123,12 @@ def _copy_rows(work, incoming, copied):
     renamed = {production.table(name): source.table(name) for name in incoming}
     open_snapshot(work.reader)
     try:
+        work.progress.begin("measure production")
         _measure_production(work, incoming, copied)
         copied.unchanged = _find_unchanged(work, incoming, copied)
         copied.names = [name for name in incoming if name not in copied.unchanged]
+        rows = estimate_rows(work.writer, production, copied.names)
+        work.progress.begin("copy tables", tables=len(copied.names), rows=rows)
         for name in copied.names:
             copied.rows += _copy_table(work, name, copied, renamed=renamed).rows
     finally:
@@ -136,10 +141,14 @@ def _copy_table(work, name, copied, *, renamed):
     place = (work.shadow, work.source.table(name))
     spans = _find_spans(work, name, copied)
     if not any(span.expected for span in spans):
-        return copy_table(work.reader, work.writer, *origin, *place, renamed=renamed)
+        return copy_table(work.reader, work.writer, *origin, *place, renamed=renamed, progress=work.progress)
     earlier = (work.source.database, work.source.table(name))
     return copy_by_chunks(
-        work.reader, work.writer, origin, place, earlier=earlier, spans=spans, renamed=renamed
+        *(work.reader, work.writer, origin, place),
+        earlier=earlier,
+        spans=spans,
+        renamed=renamed,
+        progress=work.progress,
     )
 
 
@@ -210,6 +219,7 @@ def _rewrite(work, copied):
             "production's addresses cannot be rewritten to the source's: {0}".format(error),
             "Correct url and root of both environments.",
         ) from error
+    work.progress.begin("rewrite addresses", tables=len(copied.names))
     for name in copied.names:
         skipped = (*_NEVER_REWRITTEN, "option_name") if name == OPTIONS_TABLE else _NEVER_REWRITTEN
         done = rewrite_table(
@@ -220,6 +230,7 @@ def _rewrite(work, copied):
             needles=rewriter.cores,
             skip_columns=skipped,
         )
+        work.progress.add(tables=1)
         copied.left_alone += done.left_alone[: LEFT_ALONE_SHOWN - len(copied.left_alone)]
 
 
@@ -259,6 +270,7 @@ def _anonymise(work, copied):
     program = os.path.join(work.config_dir, ANONYMISE)
     if not os.path.exists(program) or not copied.names:
         return
+    work.progress.begin("run the script that anonymises")
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
         "LC_ALL": "C.UTF-8",
@@ -287,6 +299,7 @@ def _anonymise(work, copied):
 
 
 def _measure_copy(work, copied):
+    work.progress.begin("measure the copy")
     wanted = [name for name in copied.names if name != OPTIONS_TABLE]
     copied.source.update(add_kind(TABLE, measure_tables(work.writer, work.copy, wanted, rows_kept=0)))
     if OPTIONS_TABLE in copied.names:

@@ -31,10 +31,11 @@ def fetch(work):
     sizes = work.mirror.open_snapshot()
     wanted = [name for name in sizes if work.is_pulled(name)]
     work.mirror.peer.ask("check_tables", names=wanted)
-    work.mirror.fetch_tables(wanted, sizes=sizes)
+    work.mirror.fetch_tables(wanted, sizes=sizes, progress=work.progress)
     if OPTIONS_TABLE in sizes and OPTIONS_TABLE not in wanted:
         work.mirror.fetch_options([])
     if work.is_full:
+        work.progress.begin("fetch the code from the other node")
         work.mirror.fetch_code([""])
     work.mirror.fetch_paths()
     work.on_step("fetched")

@@ -21,6 +21,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.identity impor
 from ansible_collections.pressluft.wordpress.plugins.module_utils.measure import find_protected_paths
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import NodeConfig
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+from ansible_collections.pressluft.wordpress.plugins.module_utils.progress import SILENT, Progress
 from ansible_collections.pressluft.wordpress.plugins.module_utils.quiet import OWN_FILES
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import (
     OPTIONS_TABLE,
@@ -77,6 +78,7 @@ class Work:
     on_step: Callable[[str], None]
     mirror: Any = None
     """What was fetched of a production on another node, as `production` then describes it; else None."""
+    progress: Progress = SILENT
 
     @property
     def is_full(self):

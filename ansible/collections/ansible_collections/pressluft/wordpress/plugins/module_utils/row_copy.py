@@ -14,6 +14,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.database impor
     run_query,
     stream_query,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.progress import SILENT
 from ansible_collections.pressluft.wordpress.plugins.module_utils.row_literal import (
     LARGE_VALUE,
     READER_SESSION,
@@ -43,11 +44,14 @@ class CopiedTable:
     bytes: int
 
 
-def copy_table(reader, writer, source_db, source_table, target_db, target_table, *, renamed=None):  # noqa: PLR0917  two of each
+def copy_table(  # noqa: PLR0917  two of each
+    reader, writer, source_db, source_table, target_db, target_table, *, renamed=None, progress=SILENT
+):
     """Create `target_db.target_table` and fill it with what the reader's current snapshot sees.
 
     `reader` and `writer` are two PyMySQL connections. `renamed` maps names of tables that foreign keys refer
-    to, where the copies have other names (another prefix). Returns a `CopiedTable`. The target must not exist.
+    to, where the copies have other names (another prefix). `progress` counts rows, bytes and the table. Returns a
+    `CopiedTable`. The target must not exist.
     Raises `NodeError` (`SCHEMA_UNSUPPORTED`) for what cannot be copied exactly, by name.
     """
     with session(reader, READER_SESSION), session(writer, WRITER_SESSION):
@@ -55,9 +59,10 @@ def copy_table(reader, writer, source_db, source_table, target_db, target_table,
         create_copy(
             reader, writer, (source_db, source_table), (target_db, target_table), renamed=renamed or {}
         )
-        return copy_rows(
-            reader, writer, (source_db, source_table), (target_db, target_table), columns=columns
-        )
+        places = (source_db, source_table), (target_db, target_table)
+        copied = copy_rows(reader, writer, *places, columns=columns, progress=progress)
+    progress.add(tables=1)
+    return copied
 
 
 def create_copy(reader, writer, source, target, *, renamed):
@@ -106,12 +111,12 @@ def _refuse_triggers(reader, database, table):
         raise make_unsupported(table, "has the trigger {0}".format(rows[0][0]))
 
 
-def copy_rows(reader, writer, source, target, *, columns, where="TRUE"):
+def copy_rows(reader, writer, source, target, *, columns, where="TRUE", progress=SILENT):
     """Copy the rows for which `where` holds into a table that exists; sessions are as in `copy_table`."""
     room = min(fetch_packet_size(reader), fetch_packet_size(writer))
     # Two hexadecimal digits a byte: a row of values that are not large fills at most half a packet.
     large = min(LARGE_VALUE, room // (4 * len(columns)))
-    insert = Insert(writer, target, columns=columns, limit=min(BATCH, room // 4))
+    insert = Insert(writer, target, columns=columns, limit=min(BATCH, room // 4), progress=progress)
     select = "{0} WHERE {1}".format(make_row_select(source, columns, large), where)
     expected = 0
     with contextlib.closing(stream_query(reader, select)) as rows:
@@ -146,11 +151,11 @@ def make_row_select(source, columns, large):
 class Insert:
     """Gathers row literals and sends them as big INSERT statements, each its own transaction."""
 
-    def __init__(self, writer, target, *, columns, limit):
+    def __init__(self, writer, target, *, columns, limit, progress=SILENT):
         names = ", ".join(quote_name(column.name) for column in columns)
         place = "{0}.{1}".format(quote_name(target[0]), quote_name(target[1]))
         self._head = "INSERT INTO {0} ({1}) VALUES ".format(place, names).encode("utf-8")
-        self._writer, self._table, self._limit = writer, target[1], limit
+        self._writer, self._table, self._limit, self._progress = writer, target[1], limit, progress
         self._enums = ["'{0}'".format(column.name) for column in columns if column.kind == "enum"]
         self._pending, self._size = [], 0
         self.rows = 0
@@ -178,6 +183,7 @@ class Insert:
         run_query(self._writer, "COMMIT")
         self.rows += rows
         self.bytes += len(statement)
+        self._progress.add(rows=rows, bytes=len(statement))
 
     def _add_alone(self, literal, large_values):
         self.flush()

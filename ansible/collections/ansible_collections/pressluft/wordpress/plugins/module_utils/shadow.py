@@ -16,9 +16,11 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.exchange impor
     drop_database,
     raise_auto_increment,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.free_space import estimate_rows
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.option_merge import fetch_columns
 from ansible_collections.pressluft.wordpress.plugins.module_utils.option_row import read_option_rows
+from ansible_collections.pressluft.wordpress.plugins.module_utils.progress import SILENT
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import OPTIONS_TABLE
 from ansible_collections.pressluft.wordpress.plugins.module_utils.row_copy import copy_table
 from ansible_collections.pressluft.wordpress.plugins.module_utils.row_rewrite import rewrite_table
@@ -42,7 +44,7 @@ class Shadow:
     left_alone: Tuple[Mapping[str, Any], ...]
 
 
-def fill_shadow(reader, writer, *, production, source, plan, expected, database):
+def fill_shadow(reader, writer, *, production, source, plan, expected, database, progress=SILENT):
     """Create `database` anew and fill it as the plan says, from one moment of the source.
 
     `expected` are the source's digests by key, which that moment must show: else `SOURCE_CHANGED`. Tables get
@@ -52,18 +54,28 @@ def fill_shadow(reader, writer, *, production, source, plan, expected, database)
     create_database(writer, database, like=production.database)
     open_snapshot(reader)
     try:
+        progress.begin("check that the source is what was checked")
         _check_source(reader, source, expected)
+        rows = estimate_rows(writer, source, plan["tables"])
+        progress.begin("copy tables", tables=len(plan["tables"]), rows=rows)
         copied = _copy_tables(
-            reader, writer, production=production, source=source, names=plan["tables"], to=database
+            *(reader, writer),
+            production=production,
+            source=source,
+            names=plan["tables"],
+            to=database,
+            progress=progress,
         )
         taken = read_option_rows(reader, source, plan["options"]["take"])
     finally:
         reader.rollback()
     rewriter = make_rewriter(production, source)
     left_alone = []
+    progress.begin("rewrite addresses", tables=len(plan["tables"]))
     for name in plan["tables"]:
         done = rewrite_table(writer, database, production.table(name), rewriter, needles=rewriter.cores)
         left_alone += done.left_alone
+        progress.add(tables=1)
     if any(plan["options"].values()):
         left_alone += _merge_options(
             writer, production, taken, rewriter, deleted=plan["options"]["delete"], to=database
@@ -95,11 +107,13 @@ def _check_source(reader, source, expected):
         raise make_source_changed(changed)
 
 
-def _copy_tables(reader, writer, *, production, source, names, to):
+def _copy_tables(reader, writer, *, production, source, names, to, progress):
     renamed = {source.table(name): production.table(name) for name in names}
     return [
         copy_table(
-            reader, writer, source.database, source.table(name), to, production.table(name), renamed=renamed
+            *(reader, writer, source.database, source.table(name), to, production.table(name)),
+            renamed=renamed,
+            progress=progress,
         )
         for name in names
     ]

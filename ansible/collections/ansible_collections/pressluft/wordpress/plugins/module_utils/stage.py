@@ -41,6 +41,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.preflight impo
     close_access,
     run_preflight,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.progress import SILENT, open_progress
 from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_peer import refuse_status
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import (
     COMPONENT,
@@ -84,6 +85,7 @@ class _Work:
     plan: dict
     seen: dict
     baseline_id: str
+    progress: Any
 
     @property
     def job_id(self):
@@ -119,7 +121,8 @@ def stage(call):
         observation = _read_observation(call, states[0])
         seen = {make_key(found["kind"], found["name"]): found for found in observation["resources"]}
         baseline_id = (observation["baseline"] or {"id": ""})["id"]
-        work = _Work(call, states[0], reader, writer, make_plan(call.request), seen, baseline_id)
+        progress = SILENT if call.check_mode else stack.enter_context(open_progress(states[0]))
+        work = _Work(call, states[0], reader, writer, make_plan(call.request), seen, baseline_id, progress)
         if peer is None:
             _check_work(work, observation)
         staged = _find_staged(work)
@@ -178,11 +181,12 @@ def _stage_from_peer(work, observation, peer):
         sizes = mirror.open_snapshot()
         wanted = [name for name in work.plan["tables"] if name in sizes]
         peer.ask("check_tables", names=[*wanted, *([OPTIONS_TABLE] if options else [])])
-        mirror.fetch_tables(wanted, sizes=sizes)
+        mirror.fetch_tables(wanted, sizes=sizes, progress=work.progress)
         if options:
             mirror.fetch_options(options)
         peer.ask("find_paths")  # refuses a release that holds live data
         components = work.plan["components"]["take"]
+        work.progress.begin("fetch the code from the other node")
         mirror.fetch_code([path for name in components for path in find_component_paths(name)])
         here = dataclasses.replace(work, call=dataclasses.replace(work.call, source=mirror.environment))
         _check_work(here, observation)
@@ -201,7 +205,9 @@ def _put_together(work):
         plan=plan,
         expected=work.digests("source", TABLE, OPTION, named=True),
         database=work.shadow,
+        progress=work.progress,
     )
+    work.progress.begin("build the release")
     release.build_release(
         production.root,
         work.job_id,
@@ -209,7 +215,9 @@ def _put_together(work):
         components=plan["components"],
         protection=make_protection(work.call.protection),
     )
+    work.progress.begin("measure what was staged")
     installed = _measure_installed(work)
+    work.progress.begin("ask the new release before it is served")
     asked = run_preflight(
         work.writer,
         production,

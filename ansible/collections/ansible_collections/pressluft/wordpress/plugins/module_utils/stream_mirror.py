@@ -20,6 +20,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.environment im
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.equality import make_rewriter
 from ansible_collections.pressluft.wordpress.plugins.module_utils.held_folder import HeldFolder
+from ansible_collections.pressluft.wordpress.plugins.module_utils.progress import SILENT
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import (
     OPTIONS_TABLE,
     make_protection,
@@ -74,9 +75,10 @@ class Mirror:
         exchange.create_database(self._writer, self.database, like=self._local.database)
         return tables
 
-    def fetch_tables(self, names, *, sizes):
+    def fetch_tables(self, names, *, sizes, progress=SILENT):
         """Fetch tables (names without prefix); what this node has under its own addresses does not cross."""
         self._check_space(sum(sizes[name] for name in names))
+        progress.begin("fetch tables from the other node", tables=len(names))
         try:
             rewriter = make_rewriter(self.peer.environment, self._local)
         except ValueError:  # both have the same addresses
@@ -89,6 +91,7 @@ class Mirror:
                 database=self.database,
                 seed=self._local,
                 rewriter=rewriter,
+                progress=progress,
             )
 
     def fetch_options(self, names):

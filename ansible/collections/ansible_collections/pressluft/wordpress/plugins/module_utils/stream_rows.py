@@ -15,6 +15,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.database impor
     stream_query,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+from ansible_collections.pressluft.wordpress.plugins.module_utils.progress import SILENT
 from ansible_collections.pressluft.wordpress.plugins.module_utils.row_copy import (
     BATCH,
     Insert,
@@ -95,11 +96,12 @@ def _cut_up(values):
         yield b""
 
 
-def fetch_table(peer, writer, *, name, database, seed=None, rewriter=None):
+def fetch_table(peer, writer, *, name, database, seed=None, rewriter=None, progress=SILENT):
     """Make `database` hold the other node's table `name` as its snapshot shows it; returns the rows that crossed.
 
     `seed` is this node's environment, whose table of that name may hold the same rows under other addresses:
-    `rewriter` leads to the other node's. What it makes of them is only ever a guess that saves sending.
+    `rewriter` leads to the other node's. What it makes of them is only ever a guess that saves sending. `progress`
+    counts what crosses.
     Raises `NodeError`.
     """
     found = peer.ask("describe_table", name=name)
@@ -110,9 +112,10 @@ def fetch_table(peer, writer, *, name, database, seed=None, rewriter=None):
             _plant(writer, database, table, seed=(seed, name, peer.environment.table_prefix))
             if rewriter is not None:
                 rewrite_table(writer, database, table, rewriter, needles=rewriter.cores)
-        crossed = _settle_pieces(peer, writer, (database, table), name=name, pieces=found["pieces"])
+        place, watch = (database, table), {"name": name, "progress": progress}
+        crossed = _settle_pieces(peer, writer, place, pieces=found["pieces"], **watch)
         if not found["pieces"] and found["rows"]:
-            crossed = _fetch_rows(peer, writer, (database, table), name=name, span=(None, None))
+            crossed = _fetch_rows(peer, writer, place, span=(None, None), **watch)
         with hold_snapshot(writer):
             proved = digest_table(writer, database, table, chunk_rows=PIECE_ROWS)
     if proved.digest != found["digest"]:
@@ -121,6 +124,7 @@ def fetch_table(peer, writer, *, name, database, seed=None, rewriter=None):
             "table {0} is not the same after it crossed to this node".format(table),
             "Compare both database servers' versions and settings, then run the job again.",
         )
+    progress.add(tables=1)
     return crossed
 
 
@@ -159,7 +163,7 @@ def _plant(writer, database, table, *, seed):
     run_query(writer, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
-def _settle_pieces(peer, writer, place, *, name, pieces):
+def _settle_pieces(peer, writer, place, *, name, pieces, progress):
     """Fetch the pieces that this node does not have. Returns the rows that crossed."""
     crossed, after = 0, None
     plan = make_plan(writer, *place)
@@ -172,14 +176,14 @@ def _settle_pieces(peer, writer, place, *, name, pieces):
     for after, up_to in spans:
         where = make_where(plan.key, after=after, up_to=up_to)
         run_query(writer, "DELETE FROM {0} WHERE {1}".format(plan.table, where))
-        crossed += _fetch_rows(peer, writer, place, name=name, span=(after, up_to))
+        crossed += _fetch_rows(peer, writer, place, name=name, span=(after, up_to), progress=progress)
     return crossed
 
 
-def _fetch_rows(peer, writer, place, *, name, span):
+def _fetch_rows(peer, writer, place, *, name, span, progress):
     columns = fetch_columns(writer, *place)
     room = fetch_packet_size(writer)
-    insert = Insert(writer, place, columns=columns, limit=min(BATCH, room // 4))
+    insert = Insert(writer, place, columns=columns, limit=min(BATCH, room // 4), progress=progress)
     parts = peer.stream("read_rows", name=name, after=span[0], up_to=span[1], room=room)
     for part in parts:
         if "rows" in part:
