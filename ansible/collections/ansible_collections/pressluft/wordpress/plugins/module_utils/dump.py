@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -27,7 +28,11 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.database impor
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.detached import MARKER
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
-from ansible_collections.pressluft.wordpress.plugins.module_utils.row_copy import make_row_select
+from ansible_collections.pressluft.wordpress.plugins.module_utils.right_check import check_sight
+from ansible_collections.pressluft.wordpress.plugins.module_utils.row_copy import (
+    define_table,
+    make_row_select,
+)
 from ansible_collections.pressluft.wordpress.plugins.module_utils.row_literal import (
     LARGE_VALUE,
     READER_SESSION,
@@ -54,6 +59,7 @@ _HEAD = (
     b"SET SESSION unique_checks = 0, foreign_key_checks = 0",
     b"/*M!100200 SET SESSION check_constraint_checks = 0 */",
 )
+_CREATED = re.compile(rb"CREATE TABLE `((?:[^`]|``)+)`")
 _COMPLETE = b"-- Dump completed"
 
 
@@ -72,8 +78,9 @@ def hold_dump(folder, conn, environment):
     """Dump an environment's tables into `<folder>/database.sql` and yield the `Dump`; the folder goes afterwards.
 
     Beside it `tables.json` holds `{measured_by, tables: {name: digest}, others: [names of views and triggers]}`. Raises
-    `NodeError`: `BACKUP_INVALID` where a table cannot be read.
+    `NodeError`: `BACKUP_INVALID` where a table cannot be read, `SCHEMA_UNSUPPORTED` where triggers cannot be seen.
     """
+    check_sight(conn, environment.database)
     shutil.rmtree(folder, ignore_errors=True)
     durable_file.make_private_folder(folder)
     with _remove_after_death(folder):
@@ -86,7 +93,8 @@ def hold_dump(folder, conn, environment):
 def load_dump(stream, conn, database):
     """Run the statements of a dump (binary lines) in a database, up to its views and triggers. Returns their number.
 
-    Raises `NodeError` (`BACKUP_INVALID`) for a dump that is cut short.
+    Raises `NodeError`: `BACKUP_INVALID` for a dump that is cut short, `SCHEMA_UNSUPPORTED` for a table that this server
+    cannot have (it is older than the one that was dumped).
     """
     run_query(conn, "USE {0}".format(quote_name(database)))
     pending, count = [], 0
@@ -97,9 +105,17 @@ def load_dump(stream, conn, database):
             continue
         pending.append(line)
         if line.endswith(END):
-            run_query(conn, b"".join(pending)[: -len(END)])
+            _run(conn, b"".join(pending)[: -len(END)])
             pending, count = [], count + 1
     raise NodeError("BACKUP_INVALID", "the dump in the backup is not complete", "Restore another backup.")
+
+
+def _run(conn, statement):
+    created = _CREATED.match(statement)
+    if created:
+        define_table(conn, created.group(1).decode("utf-8").replace("``", "`"), statement)
+    else:
+        run_query(conn, statement)
 
 
 @contextlib.contextmanager

@@ -66,6 +66,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.resource impor
     Measure,
     make_protection,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.right_check import check_rights, check_sight
 from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_check import (
     check_lengths,
     check_tables,
@@ -307,6 +308,8 @@ def _make_baseline(work, copied):
 def _check_work(work):
     """Every refusal that needs no copy; returns the names of the tables that come and go, without prefix."""
     check_anonymise(work)
+    check_sight(work.reader, work.production.database)
+    check_rights(work.writer, [work.source.database, work.shadow, work.retired])
     incoming, outgoing = find_pulled_tables(work)
     check_lengths(work.source, incoming)
     check_tables(work.reader, work.production, incoming)

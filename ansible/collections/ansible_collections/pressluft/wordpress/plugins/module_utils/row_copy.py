@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import (
+    DatabaseError,
     quote_name,
     run_query,
     stream_query,
@@ -30,6 +31,8 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.row_literal im
 
 BATCH = 1 << 20
 _ENUM_ERROR_VALUE = 1265  # "Data truncated": storing index 0, the error value, into an ENUM
+_UNKNOWN_HERE = ("1064: ", "1115: ", "1273: ", "1283: ", "1286: ", "1911: ", "4161: ", "3780: ")
+"""Syntax, character set, collation, column for an index, engine, option, type, columns of a foreign key."""
 _CREATE = re.compile(r"\ACREATE TABLE `(?:[^`]|``)+`")
 _REFERENCE = re.compile(
     r"(CONSTRAINT `(?:[^`]|``)+` FOREIGN KEY \([^)]*\) REFERENCES )(`(?:[^`]|``)+`(?:\.`)?)"
@@ -72,7 +75,19 @@ def create_copy(reader, writer, source, target, *, renamed):
     definition = run_query(reader, "SHOW CREATE TABLE {0}".format(place))[0][1]
     statement = adapt_definition(definition, source[1], target[1], renamed=renamed)
     run_query(writer, "USE {0}".format(quote_name(target[0])))
-    run_query(writer, statement)
+    define_table(writer, target[1], statement)
+
+
+def define_table(writer, table, statement):
+    """Run the definition of a table of another server; what this one does not know is refused by the table's name."""
+    try:
+        run_query(writer, statement)
+    except DatabaseError as error:
+        if error.message.startswith(_UNKNOWN_HERE):
+            raise make_unsupported(
+                table, "is defined as this database server cannot: {0}".format(error.message)
+            ) from error
+        raise
 
 
 def adapt_definition(definition, source_table, target_table, *, renamed):

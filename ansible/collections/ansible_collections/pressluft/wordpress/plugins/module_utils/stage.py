@@ -52,6 +52,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.resource impor
     make_protection,
     split_key,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.right_check import check_rights, check_sight
 from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_check import (
     check_charsets,
     check_lengths,
@@ -125,6 +126,7 @@ def stage(call):
         work = _Work(call, states[0], reader, writer, make_plan(call.request), seen, baseline_id, progress)
         if peer is None:
             _check_work(work, observation)
+        _check_rights(work)
         staged = _find_staged(work)
         if staged is not None or call.check_mode:
             return {"staged": staged, "changed": staged is None, "node": work.state.report()}
@@ -303,6 +305,14 @@ def _make_cut(work, installed):
         keep_old=KEPT_SECONDS,
         baseline_id=work.baseline_id,
     )
+
+
+def _check_rights(work):
+    live = work.call.production.database
+    retired = exchange.make_database_name(live, "old_", work.job_id)
+    check_rights(work.writer, [live, work.shadow, retired])
+    if not work.call.peer:
+        check_sight(work.writer, work.call.source.database)
 
 
 def _check_work(work, observation):

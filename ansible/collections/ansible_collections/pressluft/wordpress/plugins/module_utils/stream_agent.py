@@ -45,6 +45,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.resource impor
     make_protection,
     split_key,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.right_check import check_sight
 from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_check import check_tables
 from ansible_collections.pressluft.wordpress.plugins.module_utils.stream_channel import Channel
 from ansible_collections.pressluft.wordpress.plugins.module_utils.stream_site import LocalSite
@@ -148,6 +149,7 @@ class Agent:
                 "{0} is a network of sites (it has the tables blogs and site)".format(self._environment.name),
                 "Pressluft does not copy multisite; take this site out of the fleet.",
             )
+        check_sight(self._conn, self._environment.database)
         tables = find_tables(self._conn, self._environment.database, self._environment.table_prefix)
         open_snapshot(self._conn)
         return {name: info.data_length for name, info in tables.items()}

@@ -20,6 +20,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.row_copy impor
     BATCH,
     Insert,
     adapt_definition,
+    define_table,
     make_row_select,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.row_literal import (
@@ -132,7 +133,7 @@ def create_table(writer, database, table, *, definition):
     """Create the table as it was defined on the other node, empty."""
     with session(writer, WRITER_SESSION):
         run_query(writer, "USE {0}".format(quote_name(database)))
-        run_query(writer, adapt_definition(definition, table, table, renamed={}))
+        define_table(writer, table, adapt_definition(definition, table, table, renamed={}))
 
 
 def _plant(writer, database, table, *, seed):
