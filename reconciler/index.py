@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
-from typing import TypeVar
 from uuid import UUID
 
 from reconciler.core.admission import admit, find_job_id
 from reconciler.core.world import FleetView, IntentFile, SiteView, StatusView, World
-from reconciler.observe import DEFAULT_FLEET, RECORD_LIMIT, Documents, Observer
+from reconciler.observe import DEFAULT_FLEET, Documents, Observer
 from reconciler.ports import FleetRepo, Tip
 from reconciler.shelf import Kind, Leaf, Shelf
+from reconciler.site_status import RECORD_LIMIT, RecordT
 from schemas.canonical import JobGlance, glance_at_job, make_glance, read_canonical
 from schemas.document import DocumentInvalid, read_status
 from schemas.fleet import Environment
@@ -40,7 +40,6 @@ from schemas.status import (
 MOST_KEPT = 4096
 """How many parsed records are kept; the rest is read again when asked for."""
 NOTHING = Documents(DEFAULT_FLEET, {}, {}, {})
-RecordT = TypeVar("RecordT", JobRecord, EnvironmentRecord, SiteRecord, BackupRecord, DriftCheckRecord)
 Position = tuple[datetime, UUID]
 """Where a job stands in lists, which are sorted by it, newest first."""
 Placing = tuple[Position, Leaf | JobRecord]

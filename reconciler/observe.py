@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
 
-from reconciler.core.job import ENDED
 from reconciler.core.signer import SIGNERS_FILE, Keys, normalise, read_signers
 from reconciler.core.world import FleetView, IntentFile, SiteView, StatusView
 from reconciler.errors import RepoUnusable
 from reconciler.ports import Entry, EntryKind, FleetRepo, Folder, Tip
-from schemas.document import DocumentInvalid, read_fleet_file, read_intent, read_status
+from reconciler.site_status import NO_FOLDER, RECORD_LIMIT, SiteReader, SiteStatus
+from schemas.document import DocumentInvalid, read_fleet_file, read_intent
 from schemas.fleet import Environment, Fleet, FleetDocument, Node, Site
 from schemas.intent import Intent
 from schemas.model import Metadata
-from schemas.status import (
-    BackupRecord,
-    DriftCheckRecord,
-    EnvironmentRecord,
-    JobRecord,
-    SiteRecord,
-    StatusRecord,
-    make_record_path,
-)
+from schemas.status import EnvironmentRecord, SiteRecord, make_record_path
 
 DEFAULT_FLEET = Fleet(metadata=Metadata(name="pressluft"))
-RECORD_LIMIT = 4 * 1024 * 1024 + 1
-ENDED_LIMIT = 1 << 26
-NO_FOLDER = Folder("", ())
 DocumentT = TypeVar("DocumentT", Fleet, Node, Site, Environment)
-RecordT = TypeVar("RecordT", JobRecord, EnvironmentRecord, SiteRecord, BackupRecord, DriftCheckRecord)
 ResultT = TypeVar("ResultT")
-
-
 DocumentKey = tuple[str | None, ...]
 
 
@@ -48,28 +35,17 @@ class Documents:
     broken: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class SiteStatus:
-    """One site's part of `status/`, as far as the reconciler needs it."""
-
-    jobs: tuple[JobRecord, ...]
-    ended: tuple[UUID, ...]
-    environments: tuple[EnvironmentRecord, ...]
-    site: SiteRecord | None
-    backups: tuple[BackupRecord, ...]
-    drift_checks: tuple[DriftCheckRecord, ...]
-    damaged: tuple[UUID, ...] = ()
-
-
 @dataclass
 class Observer:
-    """Reads one repo; keeps what it parsed by blob and subtree id."""
+    """Reads one repo; keeps what it parsed by blob and subtree id, as long as it is part of what was read last."""
 
     repo: FleetRepo
     _documents: dict[tuple[str, str], FleetDocument | str] = field(default_factory=dict)
-    _intents: dict[tuple[str, str], IntentFile] = field(default_factory=dict)
-    _records: dict[str, StatusRecord] = field(default_factory=dict)
-    _sites: dict[tuple[str, str], SiteStatus] = field(default_factory=dict)
+    _intents: dict[str, dict[tuple[str, str], IntentFile]] = field(default_factory=dict)
+    """By site, as long as they are in its folder."""
+    _admitted: dict[UUID, IntentFile] = field(default_factory=dict)
+    """By job, as long as it is open."""
+    _sites: dict[str, SiteReader] = field(default_factory=dict)
     _documents_read: tuple[DocumentKey, Documents] | None = None
     _site_views: dict[tuple[str, str], tuple[SiteView, Mapping[str, str]]] = field(default_factory=dict)
     _intent_folders: dict[tuple[str, str], tuple[IntentFile, ...]] = field(default_factory=dict)
@@ -132,6 +108,8 @@ class Observer:
             entry for entry in self._folder(commit, "intents").entries if entry.kind is EntryKind.FOLDER
         ]
         known = self._intent_folders
+        present = {entry.name for entry in entries}
+        self._intents = {site: files for site, files in self._intents.items() if site in present}
         self._intent_folders = {
             (entry.name, entry.oid): known[entry.name, entry.oid]
             if (entry.name, entry.oid) in known
@@ -172,56 +150,55 @@ class Observer:
         return None
 
     def _list_intents(self, commit: str, site: str) -> Iterator[IntentFile]:
+        before = self._intents.get(site, {})
+        self._intents[site] = kept = {}
         for entry in self._folder(commit, f"intents/{site}").entries:
             path = f"intents/{site}/{entry.name}"
             if entry.kind is not EntryKind.FILE:
                 reason = f"{path}: expected a plain file, not a link, a folder or a submodule"
                 yield IntentFile(path, site, entry.oid, None, reason)
             elif entry.name.endswith((".yaml", ".yml")):
-                yield self._read_intent_file(path, site, entry.oid)
+                key = (path, entry.oid)
+                kept[key] = before.get(key) or self._read_intent_file(path, site, entry.oid)
+                yield kept[key]
 
     def _read_intent_file(self, path: str, site: str, oid: str) -> IntentFile:
-        key = (path, oid)
-        if key not in self._intents:
-            found = attempt(lambda: read_intent(self.repo.read_blob(oid), path=path))
-            self._intents[key] = (
-                IntentFile(path, site, oid, None, found)
-                if isinstance(found, str)
-                else IntentFile(path, site, oid, found)
-            )
-        return self._intents[key]
+        found = attempt(lambda: read_intent(self.repo.read_blob(oid), path=path))
+        if isinstance(found, str):
+            return IntentFile(path, site, oid, None, found)
+        return IntentFile(path, site, oid, found)
 
     def read_intents(self, status: StatusView) -> Mapping[UUID, Intent]:
         """Read the admitted version of each open job's intent, by the blob that was admitted."""
-        found: dict[UUID, Intent] = {}
+        before, self._admitted = self._admitted, {}
         for job in status.jobs.values():
             if job.intent_blob_id is None or job.intent_path is None:
                 continue
-            try:
-                file = self._read_intent_file(job.intent_path, job.site, job.intent_blob_id)
-            except RepoUnusable:
-                continue  # the blob is gone, or somebody wrote another id into the record
-            if file.intent is not None:
-                found[job.id] = file.intent
-        return found
+            key, known = (job.intent_path, job.intent_blob_id), before.get(job.id)
+            if known is None or (known.path, known.blob_id) != key:
+                known = self._intents.get(job.site, {}).get(key)
+            with suppress(RepoUnusable):  # the blob is gone, or somebody wrote another id into the record
+                self._admitted[job.id] = known or self._read_intent_file(key[0], job.site, key[1])
+        return {job_id: file.intent for job_id, file in self._admitted.items() if file.intent is not None}
 
     def read_status(self, commit: str | None) -> StatusView:
         """Read what the reconciler wrote and still needs, at one commit."""
         if commit is None:
             return StatusView(None)
-        read = {
-            (entry.name, entry.oid): self._read_site_status(commit, entry)
-            for entry in self._folder(commit, "status").entries
-            if entry.kind is EntryKind.FOLDER
+        entries = [
+            entry for entry in self._folder(commit, "status").entries if entry.kind is EntryKind.FOLDER
+        ]
+        known = self._sites
+        self._sites = {
+            entry.name: known.get(entry.name) or SiteReader(self.repo, entry.name) for entry in entries
         }
-        self._sites = read  # what no look needs any more would only pile up
-        by_site = {name: part for (name, _), part in read.items()}
+        by_site = {entry.name: self._sites[entry.name].read(commit, entry.oid) for entry in entries}
         parts = tuple(by_site.values())
         checks = sorted((check for part in parts for check in part.drift_checks), key=lambda c: c.checked_at)
         return StatusView(
             commit,
             jobs={job.id: job for part in parts for job in part.jobs},
-            ended=frozenset(job_id for part in parts for job_id in part.ended),
+            ended=frozenset().union(*(part.ended for part in parts)),
             ended_by_site={name: part.ended for name, part in by_site.items()},
             environments=choose_newest(env for part in parts for env in part.environments),
             sites={part.site.id: part.site for part in parts if part.site},
@@ -248,93 +225,8 @@ class Observer:
         found = self._documents[key]
         return normalise(found.spec.allowed_signers) if isinstance(found, Fleet) else str(found)
 
-    def _read_site_status(self, commit: str, entry: Entry) -> SiteStatus:
-        known = self._sites.get((entry.name, entry.oid))
-        return known or self._parse_site_status(commit, entry.name)
-
-    def _parse_site_status(self, commit: str, site: str) -> SiteStatus:
-        root = f"status/{site}"
-        listed = self._read_ended(commit, root)
-        open_ids = frozenset(self._list_record_ids(commit, f"{root}/jobs")) - frozenset(listed)
-        found = tuple(self._read_monthly(commit, f"{root}/jobs", JobRecord, only=open_ids))
-        # A job whose record says that it ended has ended, even if somebody took it off the list.
-        ended = (*listed, *(job.id for job in found if job.status in ENDED))
-        environments = tuple(self._read_records(commit, f"{root}/environments", EnvironmentRecord))
-        latest = {env.last_drift_check_id for env in environments}
-        return SiteStatus(
-            jobs=tuple(job for job in found if job.status not in ENDED),
-            ended=ended,
-            environments=environments,
-            site=next(self._read_records(commit, root, SiteRecord), None),
-            backups=tuple(self._read_monthly(commit, f"{root}/backups", BackupRecord)),
-            drift_checks=tuple(
-                self._read_monthly(commit, f"{root}/drift-checks", DriftCheckRecord, only=latest)
-            ),
-            damaged=tuple(sorted(open_ids - {job.id for job in found})),
-        )
-
-    def _read_ended(self, commit: str, root: str) -> tuple[UUID, ...]:
-        entry = find_entry(self._folder(commit, root), "ended.txt")
-        if entry is None or entry.kind is not EntryKind.FILE:
-            return ()
-        lines = self.repo.read_blob(entry.oid, limit=ENDED_LIMIT).decode(errors="replace").split()
-        return tuple(job_id for job_id in map(parse_record_id, lines) if job_id is not None)
-
-    def _list_record_ids(self, commit: str, path: str) -> Iterator[UUID]:
-        for month in self._list_folders(commit, path):
-            for entry in self._folder(commit, f"{path}/{month}").entries:
-                record_id = parse_record_id(entry.name)
-                if record_id is not None:
-                    yield record_id
-
-    def read_jobs(self, commit: str | None, site: str) -> Iterator[JobRecord]:
-        """Read every job of a site that has a record, ended ones included, in no order."""
-        if commit is not None:
-            yield from self._read_monthly(commit, f"status/{site}/jobs", JobRecord)
-
-    def _read_monthly(
-        self,
-        commit: str,
-        path: str,
-        model: type[RecordT],
-        *,
-        only: Collection[UUID | None] | None = None,
-    ) -> Iterator[RecordT]:
-        for month in self._list_folders(commit, path):
-            for entry in self._folder(commit, f"{path}/{month}").entries:
-                record_id = parse_record_id(entry.name)
-                if record_id is None or (only is not None and record_id not in only):
-                    continue
-                place = f"{path}/{month}/{entry.name}"
-                for record in self._read_record(entry, place, model):
-                    if make_record_path(record, site=path.split("/")[1]) == place:  # a copy says nothing
-                        yield record
-
-    def _read_records(self, commit: str, path: str, model: type[RecordT]) -> Iterator[RecordT]:
-        for entry in self._folder(commit, path).entries:
-            if entry.name.endswith(".yaml"):
-                yield from self._read_record(entry, f"{path}/{entry.name}", model)
-
-    def _read_record(self, entry: Entry, path: str, model: type[RecordT]) -> Iterator[RecordT]:
-        """Yield one record, or nothing where the file is not what we wrote: it then says nothing."""
-        if entry.kind is not EntryKind.FILE:
-            return
-        if entry.oid not in self._records:
-            try:
-                self._records[entry.oid] = read_status(
-                    self.repo.read_blob(entry.oid, limit=RECORD_LIMIT), path=path
-                )
-            except DocumentInvalid:
-                return
-        record = self._records[entry.oid]
-        if isinstance(record, model):
-            yield record
-
     def _folder(self, commit: str, path: str) -> Folder:
         return self.repo.read_folder(commit, path) or NO_FOLDER
-
-    def _list_folders(self, commit: str, path: str) -> Iterator[str]:
-        return (entry.name for entry in self._folder(commit, path).entries if entry.kind is EntryKind.FOLDER)
 
 
 def find_entry(folder: Folder, name: str) -> Entry | None:
@@ -369,11 +261,3 @@ def attempt(read: Callable[[], ResultT]) -> ResultT | str:
         return read()
     except DocumentInvalid as error:
         return str(error)
-
-
-def parse_record_id(name: str) -> UUID | None:
-    """Return the id that a record's file is named after."""
-    try:
-        return UUID(name.removesuffix(".yaml"))
-    except ValueError:
-        return None

@@ -39,6 +39,7 @@ from reconciler.ports import (
     RunOutcome,
     RunSpec,
     RunState,
+    Tampering,
     Tip,
 )
 from reconciler.provenance import Provenance
@@ -237,12 +238,20 @@ def observe(reconciler: Reconciler) -> Look | None:
 def fetch_trusted(reconciler: Reconciler) -> Tip:
     """Look where the branches stand; a `status/` that no trusted daemon wrote is put right first, never used.
 
-    Raises `TipMoved` if somebody was faster.
+    What stands there afterwards is judged again: it may have been forged anew, or the push was never kept.
+    Raises `TipMoved` if somebody was faster, `TooBusy` if it is forged each time.
     """
-    tip = reconciler.repo.fetch()
-    tampering = reconciler.repo.find_tampering(tip.status) if tip.intents else None
-    if tampering is None:
-        return tip
+    for _ in range(MOST_REFUSALS):
+        tip = reconciler.repo.fetch()
+        tampering = reconciler.repo.find_tampering(tip.status) if tip.intents else None
+        if tampering is None:
+            return tip
+        put_right(reconciler, tip, tampering)
+    raise TooBusy("status/ is changed by somebody else as often as it is put right")
+
+
+def put_right(reconciler: Reconciler, tip: Tip, tampering: Tampering) -> None:
+    """Put a trusted daemon's last word back by a new commit. Raises `TipMoved` if somebody was faster."""
     trusted = reconciler.observer.read_status(tampering.trusted)
     commit = reconciler.repo.push_changes(
         Branch.STATUS,
@@ -260,7 +269,6 @@ def fetch_trusted(reconciler: Reconciler) -> Tip:
         put_back=tampering.trusted,
         commit=commit,
     )
-    return reconciler.repo.fetch()
 
 
 def warn_of_namesakes(reconciler: Reconciler, status: StatusView) -> None:

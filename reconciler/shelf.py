@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from uuid import UUID
 
-from reconciler.observe import ENDED_LIMIT, NO_FOLDER, parse_record_id
 from reconciler.ports import Entry, EntryKind, FleetRepo, Folder
+from reconciler.site_status import ENDED_LIMIT, NO_FOLDER, parse_record_id
 
 
 class Kind(StrEnum):

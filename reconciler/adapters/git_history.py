@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pygit2
 
-from reconciler.adapters.git_tree import translate_git_errors
+from reconciler.adapters.git_tree import find_in_tree, translate_git_errors
 
 Holds = Callable[[str | None], bool]
 
@@ -34,9 +34,7 @@ def find_bringers(repo: pygit2.Repository, commit: str, path: str, *, holds: Hol
 
 def find_at(commit: pygit2.Commit, path: str) -> str | None:
     """Return the id of what is at a path of a commit; what lies behind a link is not there."""
-    tree: pygit2.Object = commit.tree
+    here: pygit2.Object | None = commit.tree
     for name in path.split("/"):
-        if not isinstance(tree, pygit2.Tree) or name not in tree:
-            return None
-        tree = tree[name]
-    return str(tree.id)
+        here = find_in_tree(here, name) if isinstance(here, pygit2.Tree) else None
+    return str(here.id) if here is not None else None

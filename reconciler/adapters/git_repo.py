@@ -82,6 +82,7 @@ class GitFleetRepo:
         self._git = origin.git
         self._state = state
         self._trust_settings = trust
+        self._packs_changed_at = 0
         self._is_signed_by_us = lru_cache(maxsize=4096)(self._verify_own_signature)
 
     def __enter__(self) -> Self:
@@ -97,6 +98,7 @@ class GitFleetRepo:
 
     def fetch(self) -> Tip:
         """See `FleetRepo.fetch`."""
+        self._let_go_of_old_packs()
         return self._origin.look()
 
     def read_folder(self, commit: str, path: str) -> Folder | None:
@@ -211,8 +213,23 @@ class GitFleetRepo:
             folder=self._watched_folder,
             read_tips=self._read_tips,
             interval=interval,
-            maintain=self._origin.maintain,
+            maintain=self.maintain,
         )
+
+    def maintain(self) -> None:
+        """Keep the object store small, where that is for us to do. Safe to call from any thread."""
+        self._origin.maintain()
+
+    def _let_go_of_old_packs(self) -> None:
+        """Close all packs once some came or went: libgit2 holds on to deleted ones, their space and a file each."""
+        repo = self._origin.repo
+        try:
+            changed_at = Path(repo.path, "objects", "pack").stat().st_mtime_ns
+        except FileNotFoundError:
+            return  # the folder is gone or not made yet; the look says what that means
+        if changed_at != self._packs_changed_at:
+            repo.free()
+            self._packs_changed_at = changed_at
 
     def _read_tips(self) -> Mapping[str, str]:
         refs = self._origin.refs()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -62,7 +62,7 @@ class StatusView:
     commit: str | None
     jobs: Mapping[UUID, JobRecord] = field(default_factory=dict)
     ended: frozenset[UUID] = frozenset()
-    ended_by_site: Mapping[str, tuple[UUID, ...]] = field(default_factory=dict)
+    ended_by_site: Mapping[str, Collection[UUID]] = field(default_factory=dict)
     environments: Mapping[UUID, EnvironmentRecord] = field(default_factory=dict)
     sites: Mapping[UUID, SiteRecord] = field(default_factory=dict)
     backups: tuple[BackupRecord, ...] = ()

@@ -10,17 +10,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
-
-import structlog
 
 from tests.faults.fault import FailPoint, Fault, list_fail_points, list_faults
+from tests.faults.page import PAGE, make_table, silence, tell, write_page
 from tests.faults.schedule import Report, run_day
 from tests.faults.story import list_passes, run_story
 
-PAGE = Path("docs/reference/fault-model.md")
-BEGIN, END = "<!-- begin of what `make faults` measured -->", "<!-- end of what `make faults` measured -->"
-CRITICAL = 50  # structlog's number for what must be told
+MARK = "what `make faults` measured"
 
 
 def main(words: Sequence[str]) -> int:
@@ -39,13 +35,8 @@ def main(words: Sequence[str]) -> int:
     broken = [*(line for _, found in points.values() for line in found), *list_broken(days)]
     tell("\n".join(broken))
     if asked.write:
-        write_page(lines)
+        write_page(MARK, lines)
     return 1 if broken else 0
-
-
-def silence() -> None:
-    """Let daemons keep their log to themselves."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(CRITICAL))
 
 
 def try_point(point: FailPoint) -> tuple[Counter[Fault], list[str]]:
@@ -63,12 +54,14 @@ def try_point(point: FailPoint) -> tuple[Counter[Fault], list[str]]:
 def make_point_table(points: dict[FailPoint, tuple[Counter[Fault], list[str]]]) -> Iterator[str]:
     """Make the table of fail points: how often each fault struck there, and how many promises it broke."""
     faults = list(Fault)
-    yield "| fail point | " + " | ".join(faults) + " | promises broken |"
-    yield "|---|" + "---|" * (len(faults) + 1)
-    for point, (tried, broken) in points.items():
-        if tried:
-            counts = " | ".join(str(tried[fault] or "") for fault in faults)
-            yield f"| {point} | {counts} | {len(broken)} |"
+    return make_table(
+        ("fail point", *faults, "promises broken"),
+        (
+            (point, *(tried[fault] or "" for fault in faults), len(broken))
+            for point, (tried, broken) in points.items()
+            if tried
+        ),
+    )
 
 
 def make_day_table(days: Sequence[Report]) -> Iterator[str]:
@@ -85,8 +78,7 @@ def make_day_table(days: Sequence[Report]) -> Iterator[str]:
         "faults that struck inside a pass": sum(struck.values()),
         **{f"jobs that ended `{status}`": count for status, count in jobs.most_common()},
     }
-    yield from ("| | |", "|---|---|")
-    yield from (f"| {what} | {value} |" for what, value in rows.items())
+    return make_table(("", ""), rows.items())
 
 
 def list_broken(days: Sequence[Report]) -> Iterator[str]:
@@ -95,19 +87,6 @@ def list_broken(days: Sequence[Report]) -> Iterator[str]:
         if day.broken:
             yield f"seed {day.seed}: {'; '.join(day.broken)}"
             yield from (f"    {what}" for what in day.told[-15:])
-
-
-def write_page(lines: Sequence[str]) -> None:
-    """Put the results between their marks."""
-    text = PAGE.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{after}")
-
-
-def tell(text: str) -> None:
-    """Print."""
-    sys.stdout.write(f"{text}\n")
 
 
 if __name__ == "__main__":

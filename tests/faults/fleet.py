@@ -12,10 +12,10 @@ from reconciler.core.environment import BUSY
 from reconciler.observe import Observer
 from reconciler.ports import Json, RunOutcome, RunSpec, RunState
 from schemas.state import ErrorCode, JobStatus
-from schemas.status import JobRecord
 from tests.fake_node import FakeNode
-from tests.fakes import FakeFleetRepo, FakeStore
 from tests.faults.machine import Delivery, Machine, SkewedClock
+from tests.faults.remote import ModelRemote, Remote
+from tests.faults.told import Ledger, Told
 from tests.story import CHANGED, NODE_ID, SPACE, FakeClock, make_environment, make_intent, make_resource
 
 OPEN, STOPPED = "{}", "{promotions: {enabled: false}}"
@@ -58,8 +58,9 @@ class Fleet:
     sites: tuple[str, ...]
     workers: tuple[str, ...]
     chance: Random
+    remote: Remote = field(default_factory=ModelRemote)
     clock: FakeClock = field(default_factory=FakeClock)
-    store: FakeStore = field(default_factory=FakeStore)
+    max_jobs: int = 4
     inbox: list[Delivery] = field(default_factory=list)
     broken_promises: list[str] = field(default_factory=list)
     ended: dict[UUID, JobStatus] = field(default_factory=dict)
@@ -68,8 +69,7 @@ class Fleet:
     intended: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.people = FakeFleetRepo(self.store)
-        self.observer = Observer(self.people)
+        self.ledger = Ledger(self.remote.people, self.sites)
         self.nodes = {site: FakeNode(self.clock) for site in self.sites}
         self.site_of = {
             str(uuid5(SPACE, f"{site}/{name}")): site
@@ -84,12 +84,19 @@ class Fleet:
         """Make a controller whose clock is off by some seconds."""
         offset = timedelta(seconds=self.chance.uniform(-10, 10))
         clock = SkewedClock(self.clock, offset)
-        return Machine(name, self.store, clock, self.inbox, self.chance.random)
+        return Machine(
+            name,
+            lambda: self.remote.open_daemon(name),
+            clock,
+            self.inbox,
+            self.chance.random,
+            max_jobs=self.max_jobs,
+        )
 
     def commit(self, files: dict[str, str | None] | dict[str, str]) -> None:
         """Commit as a person."""
         changes = {path: text.encode() if text is not None else None for path, text in files.items()}
-        self.people.commit_as_person(changes)
+        self.remote.commit(changes)
 
     def intend(self, site: str, kind: str, name: str, spec: str) -> None:
         """Commit an intent."""
@@ -139,7 +146,7 @@ class Fleet:
     def judge_cut(self, item: Delivery) -> None:
         """A cut-over stands on a clean check and a backup of its own epoch, ordered under an open policy."""
         key = (item.spec.job_id, item.spec.epoch)
-        policy = self.people.read_file(item.seen.intents or "", "pressluft.yaml")
+        policy = self.remote.read_file(item.seen.intents or "", "pressluft.yaml")
         holds = {
             "no clean check": self.was_clean.get(key, False),
             "no valid backup": self.had_backup.get(key, False),
@@ -147,23 +154,15 @@ class Fleet:
         }
         self.broken_promises += [f"{key} cut over: {what}" for what, is_so in holds.items() if not is_so]
 
-    def find_word(self) -> str | None:
-        """Find the newest commit by a daemon: what anybody else wrote to `status/` since then is not true."""
-        commit = self.people.fetch().status
-        while commit is not None and not self.store.commits[commit].entry.signed_by_us:
-            commit = self.store.commits[commit].parent
-        return commit
-
-    def list_jobs(self) -> list[JobRecord]:
+    def list_jobs(self) -> list[Told]:
         """Read every job on record."""
-        word = self.find_word()
-        return [job for site in self.sites for job in self.observer.read_jobs(word, site)]
+        return self.ledger.read(self.remote.find_word())
 
     def find_forged(self) -> list[str]:
         """Find what somebody else wrote to `status/` and nobody has put right."""
-        tip, word = self.people.fetch().status, self.find_word()
+        tip, word = self.remote.people.fetch().status, self.remote.find_word()
         present, true = (
-            self.people.read_folder(commit, "status") if commit else None for commit in (tip, word)
+            self.remote.people.read_folder(commit, "status") if commit else None for commit in (tip, word)
         )
         return [] if present == true else ["what was forged under status/ is still there"]
 
@@ -206,8 +205,7 @@ class Fleet:
 
     def find_unseen(self) -> list[str]:
         """Find intents that lie in the repo and have no job on record; Cancel is none."""
-        tip = self.people.fetch().intents or ""
-        files = self.people.store.commits[tip].files
+        files = self.remote.list_paths(self.remote.people.fetch().intents or "")
         paths = [path for path in files if path.startswith("intents/") and self.intended[path] != "Cancel"]
         told = {job.intent_path for job in self.list_jobs()}
         return [path for path in paths if path not in told]
@@ -229,7 +227,7 @@ class Fleet:
         lies = [f"{job_id} is told another way than it was" for job_id in told ^ healthy]
         bugs = [f"{job.id}: {job.error_message}" for job in jobs if is_bug(job)]
         raised = [repr(error) for machine in self.machines for error in machine.bugs]
-        seen = self.observer.read_status(self.find_word())
+        seen = Observer(self.remote.people).read_status(self.remote.find_word())
         busy = [f"{env.name} is busy for ever" for env in seen.environments.values() if env.status in BUSY]
         self.broken_promises += [*open_jobs, *lost, *lies, *bugs, *raised, *busy, *self.find_forged()]
 
@@ -239,7 +237,7 @@ def make_all_sites(sites: tuple[str, ...]) -> dict[str, str]:
     return {path: text for site in sites for path, text in make_site(site).items()}
 
 
-def is_bug(job: JobRecord) -> bool:
+def is_bug(job: Told) -> bool:
     """Whether a job ended by a mistake of the daemon's own, not by a fault."""
     return job.error_code is ErrorCode.ANSIBLE_UNEXPECTED_ERROR and "injected" not in (
         job.error_message or ""

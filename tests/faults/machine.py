@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 from reconciler.core.variables import NodeFolders
@@ -22,7 +22,6 @@ from reconciler.ports import (
     Tip,
 )
 from reconciler.reconcile import Reconciler, run_pass
-from tests.fakes import FakeFleetRepo, FakeStore
 from tests.faults.fault import Killed, Port, Script
 from tests.story import FakeClock
 
@@ -97,17 +96,21 @@ class ModelRunner:
                 self.inbox.remove(item)
 
 
-class SeeingRepo(FakeFleetRepo):
+class SeeingRepo:
     """A repo that remembers what its daemon last saw."""
 
-    def __init__(self, store: FakeStore) -> None:
-        super().__init__(store, trusts=True)
+    def __init__(self, inner: FleetRepo) -> None:
+        self.inner = inner
         self.seen = Tip(None, None)
 
     def fetch(self) -> Tip:
         """Look, and remember."""
-        self.seen = super().fetch()
+        self.seen = self.inner.fetch()
         return self.seen
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the repo itself has."""
+        return getattr(self.inner, name)
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ class Machine:
     """A controller: a daemon that is started again whenever it dies."""
 
     name: str
-    store: FakeStore
+    open_repo: Callable[[], FleetRepo]
     clock: SkewedClock
     inbox: list[Delivery]
     chance: Callable[[], float]
@@ -142,7 +145,7 @@ class Machine:
 
     def start(self, *, keeps_runs: bool) -> None:
         """Start a daemon, with the folder of runs of the one before or without."""
-        self.repo = SeeingRepo(self.store)
+        self.repo = SeeingRepo(self.open_repo())
         known = self.runner if keeps_runs else None
         self.runner = ModelRunner(self.inbox, self.repo)
         if known is not None:

@@ -107,24 +107,24 @@ class Day:
 
     def forge(self) -> None:
         """Write to `status/` as somebody who wants a job to run again, a gate open, or a record gone."""
-        files = self.fleet.store.commits[self.fleet.people.fetch().status or ""].files
-        paths = [path for path in files if path.startswith("status/")]
+        tip = self.fleet.remote.people.fetch().status or ""
+        paths = [path for path in self.fleet.remote.list_paths(tip) if path.startswith("status/")]
         if paths:
             path = self.chance.choice(paths)
-            content = files[path]
+            content = self.fleet.remote.read_file(tip, path)
             swaps = {
                 b"succeeded": b"queued",
                 b"failed": b"active",
                 b"running": b"succeeded",
                 b"drifted": b"clean",
             }
-            forged: bytes | None = content if isinstance(content, bytes) else None
+            forged = content
             for old, new in swaps.items():
                 forged = forged.replace(old, new) if forged else None
             if forged == content or self.chance.random() < 0.3:
                 forged = None
             self.tell(f"forge {path}: {'gone' if forged is None else 'changed'}")
-            self.fleet.people.commit_as_person({path: forged})
+            self.fleet.remote.commit({path: forged})
 
     def change_policy(self) -> None:
         """Stop promotions, or let them go on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.integration.git.opening import SAID, OpenFleet
 from tests.integration.git.people import Person, git, make_bare_repo
 
 COMMITS = 60
+LOOKS = 500
 FEW = 128
 """Git estimates how many loose objects there are from one of 256 folders."""
 
@@ -62,6 +64,44 @@ def test_many_small_commits_leave_a_small_mirror(bare: Path, tmp_path: Path, fle
     assert repo.push_changes(Branch.STATUS, expected=tip, changes={"status/last": b"1"}, message=SAID)
     assert repo.read_folder(tip or "", "status/acme/jobs/2026-11") is not None
     git(mirror, "fsck", "--strict")
+
+
+@pytest.mark.parametrize("url", ["file://{}", "{}"], ids=["mirror", "in place"])
+def test_packs_that_upkeep_replaced_are_let_go_of(
+    url: str, bare: Path, tmp_path: Path, fleet: OpenFleet
+) -> None:
+    repo = fleet(url.format(bare))
+    for number in range(3):
+        tip = repo.fetch().status
+        changes = {f"status/acme/{number}.yaml": b"%d" % number}
+        commit = repo.push_changes(Branch.STATUS, expected=tip, changes=changes, message=SAID)
+        git(next((tmp_path / "state").rglob("mirror.git"), bare), "repack", "-adq")
+        repo.fetch()
+        assert repo.read_folder(commit, "status/acme") is not None
+    held = [place for place in list_open() if str(tmp_path) in place and place.endswith("(deleted)")]
+    assert held == []
+
+
+def test_looking_again_and_again_leaves_nothing_in_memory(bare: Path, fleet: OpenFleet) -> None:
+    repo = fleet(bare)
+    commit = repo.push_changes(
+        Branch.STATUS, expected=repo.fetch().status, changes={"status/acme/site.yaml": b"1"}, message=SAID
+    )
+    repo.read_folder(commit, "status/acme")
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(LOOKS):
+            repo.read_folder(commit, "status/acme")
+        kept = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert kept < LOOKS  # a string that stays is 50 bytes and more
+
+
+def list_open() -> list[str]:
+    """List the files that this process has open."""
+    return [str(file.readlink()) for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]
 
 
 def test_what_is_small_is_left_as_it_is(bare: Path, tmp_path: Path, fleet: OpenFleet) -> None:

@@ -76,6 +76,43 @@ def test_a_forged_status_is_put_right_by_a_new_commit_and_starts_nothing(
     assert story.repo.fetch() == tip
 
 
+def test_what_is_forged_anew_right_after_it_was_put_right_is_not_used_either(
+    told: tuple[Story, FakeNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story, _ = told
+    push, forged = story.repo.push_changes, iter([forge_active(story)] * 2)
+
+    def push_and_forge(*words: Any, **named: Any) -> str:
+        commit = push(*words, **named)
+        again = next(forged, None)
+        if again is not None:
+            story.repo.commit_as_person(again)
+        return commit
+
+    story.repo.commit_as_person(forge_active(story))
+    monkeypatch.setattr(story.repo, "push_changes", push_and_forge)
+    story.run()
+    assert story.environment().status is EnvironmentStatus.ACTIVE
+    assert next(forged, None) is None
+
+
+def test_who_forges_without_end_keeps_the_daemon_from_looking_and_nothing_is_used(
+    told: tuple[Story, FakeNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story, _ = told
+    push, started = story.repo.push_changes, len(story.runner.started)
+
+    def push_and_forge(*words: Any, **named: Any) -> str:
+        commit = push(*words, **named)
+        story.repo.commit_as_person(forge_running(story))
+        return commit
+
+    story.repo.commit_as_person(forge_running(story))
+    monkeypatch.setattr(story.repo, "push_changes", push_and_forge)
+    assert not run_pass(story.reconciler).settled
+    assert len(story.runner.started) == started
+
+
 def test_what_was_forged_is_told_on_the_environments_of_its_site_and_in_the_log(
     told: tuple[Story, FakeNode],
 ) -> None:
