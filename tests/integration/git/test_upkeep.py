@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import tracemalloc
 from pathlib import Path
@@ -88,11 +89,13 @@ def test_looking_again_and_again_leaves_nothing_in_memory(bare: Path, fleet: Ope
         Branch.STATUS, expected=repo.fetch().status, changes={"status/acme/site.yaml": b"1"}, message=SAID
     )
     repo.read_folder(commit, "status/acme")
+    gc.collect()
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
         for _ in range(LOOKS):
             repo.read_folder(commit, "status/acme")
+        gc.collect()
         kept = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
