@@ -369,8 +369,11 @@ class Walk:
 
 
 def make_storage(promotion: Promotion, side: str) -> Restoring:
-    """Give the node a restic repository, and name the side that is backed up into it."""
-    config, repository = Path(promotion.config_dir), Path(promotion.config_dir).parent / "repository"
+    """Give the node a restic repository unless it has one, and name the side that is backed up into it."""
+    restoring = Restoring(promotion, promotion.production if side == PRODUCTION else promotion.pair.staging)
+    if restoring.repository.exists():
+        return restoring
+    config, repository = Path(promotion.config_dir), restoring.repository
     password = config / "restic.password"
     password.write_text("secret of the test\n")
     password.chmod(0o600)
@@ -378,7 +381,7 @@ def make_storage(promotion: Promotion, side: str) -> Restoring:
         ini.write(f"[restic]\nrepository = {repository}\npassword_file = {password}\n")
     command = ["restic", "init", "-q", "-r", str(repository), "--password-file", str(password)]
     subprocess.run(command, check=True)
-    return Restoring(promotion, promotion.production if side == PRODUCTION else promotion.pair.staging)
+    return restoring
 
 
 @contextmanager

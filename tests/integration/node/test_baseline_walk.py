@@ -43,6 +43,7 @@ class Wandering(RuleBasedStateMachine):
 
     mariadb: ClassVar[MariaDB]
     admin: ClassVar[Any]
+    is_backed_up = False
 
     @initialize()
     def begin(self) -> None:
@@ -87,6 +88,16 @@ class Wandering(RuleBasedStateMachine):
     @rule()
     def roll_back(self) -> None:
         self.walk.roll_back()
+
+    @rule(side=sides)
+    def back_up(self, side: str) -> None:
+        self.walk.back_up(side)
+        self.is_backed_up = True
+
+    @precondition(lambda self: self.is_backed_up)
+    @rule()
+    def restore(self) -> None:
+        self.walk.restore()
 
     @invariant()
     def everything_is_as_the_model_says(self) -> None:
