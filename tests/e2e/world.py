@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,7 +97,7 @@ class World:
         functions = self.staging.current / "wp-content/themes/pressluft-demo/functions.php"
         functions.write_text("<?php\nthis_function_does_not_exist();\n")
 
-    def evidence(self) -> object:
+    def evidence(self) -> Mapping[str, str]:
         """Checksums of production's protected data, by plain means."""
         return take_evidence(self.production)
 
