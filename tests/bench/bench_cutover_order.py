@@ -96,10 +96,11 @@ class Bench:
         config = self.site.stack.folder / "nginx/sites" / f"{self.site.name}.conf"
         config.write_text(make_site_config(config.read_text(), socket=fresh.socket, root=way.root))
         master = int((self.site.stack.folder / "nginx/nginx.pid").read_text())
+        workers = psutil.Process(master).children()
         os.kill(master, signal.SIGHUP)
         before, self.pool = self.pool, fresh
         if before is not None:
-            wait_for_one_worker(master)  # the old one still hands requests to the old pool
+            psutil.wait_procs(workers, timeout=60)  # they still hand requests to the old pool
             before.stop()
 
     def switch(self, way: Way, connection: object, *, number: int) -> tuple[float, float, float]:
@@ -121,13 +122,6 @@ class Bench:
         if way.after == "pool":
             self.serve(way)
         return done, rename, gap
-
-
-def wait_for_one_worker(master: int) -> None:
-    """Wait until nginx's worker with the old configuration has answered its last request."""
-    deadline = time.monotonic() + 60
-    while len(psutil.Process(master).children()) > 1 and time.monotonic() < deadline:
-        time.sleep(0.05)
 
 
 def make_site_config(text: str, *, socket: Path, root: str) -> str:
@@ -212,7 +206,12 @@ def show(way: Way, visit: Visit, done: list[tuple[float, float, float]]) -> None
 
 
 def find_stale(page: Answer, moments: list[float]) -> float:
-    """How long after a switch a wholly old page was asked for, in seconds; 0 for all other pages."""
+    """How long after a switch a wholly old page was asked for, in seconds; 0 for all other pages.
+
+    A switch is noted when it is done: who asks within a second before that may see the next release already.
+    """
+    if any(0 <= moment - page.due < 1 for moment in moments):
+        return 0.0
     past = [moment for moment in moments if moment < page.due]
     wanted = "2" if len(past) % 2 else "1"
     is_old = bool(past) and len(set(page.marker)) == 1 and page.marker[0] != wanted
