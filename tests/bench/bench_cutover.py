@@ -38,6 +38,8 @@ from tests.bench.visitors import Answer
 from tests.e2e.world import World, make_world
 from tests.servers import ignore
 
+pytestmark = pytest.mark.timeout(0)  # it takes as long as it takes
+
 PROMOTIONS = int(os.environ.get("PRESSLUFT_BENCH_PROMOTIONS", "10"))
 ROLLBACKS = int(os.environ.get("PRESSLUFT_BENCH_ROLLBACKS", "5"))
 TICK = 0.02

@@ -29,6 +29,8 @@ from tests.bench.memory import PeakMemory
 from tests.bench.visited_site import describe_load, say
 from tests.e2e.world import World, make_world
 
+pytestmark = pytest.mark.timeout(0)  # it takes as long as it takes
+
 DATABASE_MB = int(os.environ.get("PRESSLUFT_BENCH_DATABASE_MB", "5000"))
 FILES = int(os.environ.get("PRESSLUFT_BENCH_FILES", "100000"))
 FILE_BYTES = 8192
