@@ -84,13 +84,15 @@ class Site:
         if page.status != 200:
             raise StackError(f"{self.url} refused the comment with {page.status}: {page.body[:300]}")
 
-    def wp(self, *words: str) -> str:
-        """Run WP-CLI on this environment and return its output. Raises StackError when it fails."""
+    def wp(self, *words: str, timeout: float = 120) -> str:
+        """Run WP-CLI on this environment, for `timeout` seconds at most, and return its output. Raises StackError."""
         phar = self.stack.wordpress.cli
         if phar is None:
             raise StackError("there is no WP-CLI: npm could not be reached when WordPress was fetched")
         root = ["--allow-root"] if os.geteuid() == 0 else []
-        return run_command(["php", phar, f"--path={self.current}", "--no-color", *root, *words])
+        return run_command(
+            ["php", phar, f"--path={self.current}", "--no-color", *root, *words], timeout=timeout
+        )
 
     def query(self, sql: str, *values: object) -> tuple[tuple[object, ...], ...]:
         """Run one statement in the site's database as its administrator; `{p}` in it stands for the prefix."""

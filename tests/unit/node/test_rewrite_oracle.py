@@ -124,13 +124,13 @@ def _damage(value: bytes, dice: random.Random) -> bytes:
 
 def _write(writer: PhpOracle, move: str, count: int) -> Iterator[list[Written]]:
     maker = ValueMaker(seed=len(move))
-    addresses = _make_addresses(*_MOVES[move])
+    addresses = make_addresses(*_MOVES[move])
     for start in range(0, count, _BATCH):
         size = min(_BATCH, count - start)
         yield writer.write([{"addresses": addresses, "value": maker.make()} for _ in range(size)])
 
 
-def _make_addresses(source: str, target: str, old_root: str, new_root: str) -> list[dict[str, Any]]:
+def make_addresses(source: str, target: str, old_root: str, new_root: str) -> list[dict[str, Any]]:
     """What each address means before and after, said independently of the table under test."""
     host, new_host = source.partition("://")[2], target.partition("://")[2]
     return [

@@ -18,8 +18,12 @@ TRANSFER_SECONDS = 6 * 3600  # spec.md §5: a backup may take 6 h
 INCOMPLETE = 3  # restic backup's exit code when a file vanished or could not be read
 _LOCK_ATTEMPTS, _LOCK_PAUSE_SECONDS = 40, 3.0
 _LOCKED = "already locked"
-# Only lines of these kinds are ever repeated: what a backend prints beside them may hold what it was given.
-_TELLING = re.compile(r"^(Fatal: |error: |unable to |wrong password|repository is |Is there a repository)")
+# Only lines of these kinds are ever repeated: what a backend prints beside them may hold what it was given. Why a lock
+# cannot be written is in a line of its own: a system call and a path, or a call to the storage.
+_TELLING = re.compile(
+    r"^(Fatal: |error: |unable to |wrong password|repository is |Is there a repository"
+    r"|(?:write|open|create|mkdir|rename|sync|close|chmod) /\S+: |client\.\w+: )"
+)
 _USER_INFO = re.compile(r"://[^/@\s]+@")
 _NO_REPOSITORY = re.compile(
     r"unable to open config file.*(does not exist|no such file|not found|404)", re.IGNORECASE
@@ -38,7 +42,7 @@ _CAUSES = (
     (
         re.compile(r"no space left|quota|disk full|insufficient storage", re.IGNORECASE),
         "the storage is full",
-        "Make room there, or shorten the fleet's retention, then run the job again.",
+        "Make room there (restic cannot even forget without a free byte), or shorten the fleet's retention.",
         False,
     ),
     (
