@@ -38,6 +38,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error imp
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import make_protection
 
 from reconciler.stack.mariadb import Login, MariaDB
+from tests.integration.node.storage import find_data_pack
 
 PROTECTION = {
     "protected_paths": ["wp-content/uploads"],
@@ -293,8 +294,7 @@ def test_a_snapshot_that_was_forgotten_is_not_valid(node: Node) -> None:
 
 def test_a_lost_pack_makes_the_backup_not_valid(node: Node) -> None:
     node.create()
-    packs = [path for path in (node.folder / "repository" / "data").rglob("*") if path.is_file()]
-    max(packs, key=lambda path: path.stat().st_size).unlink()
+    find_data_pack(node.folder / "repository", password=node.folder / "config/restic.password").unlink()
     answer = node.verify()
     assert not answer["valid"]
     assert "restic check failed" in answer["reason"]

@@ -108,6 +108,7 @@ class Wandering(RuleBasedStateMachine):
             self.stack.close()
 
 
+@pytest.mark.timeout(300 * WALKS)
 def test_every_verdict_of_a_random_walk_is_the_models(
     mariadb: MariaDB, admin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
