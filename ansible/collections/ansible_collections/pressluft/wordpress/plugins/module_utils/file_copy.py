@@ -31,11 +31,15 @@ _COPIED_KINDS = frozenset("fdl")  # pipes, sockets and devices mean nothing in a
 
 @dataclass(frozen=True)
 class CopiedFolder:
-    """What was done, in files and bytes, and both sides as measured when they were proved equal."""
+    """What was done, in files and bytes, and both sides as measured when they were proved equal.
+
+    `changes` counts every entry that was touched, folders and rights as well.
+    """
 
     copied: int
     removed: int
     bytes: int
+    changes: int
     source: Measure
     target: Measure
 
@@ -50,7 +54,7 @@ def copy_folder(source, target, *, read_source=read_tree, read_target=read_tree,
     """
     source, target = os.fsencode(source), os.fsencode(target)
     _make_target(source, target)
-    copied = removed = size = 0
+    copied = removed = size = changes = 0
     present = _read(target, read_target)
     for _attempt in range(ATTEMPTS):
         wanted = _read(source, read_source)
@@ -58,9 +62,11 @@ def copy_folder(source, target, *, read_source=read_tree, read_target=read_tree,
         with contextlib.closing(_Copy(source, target, wanted=wanted, present=present)) as work:
             work.run(progress)
         copied, removed, size = copied + work.copied, removed + work.removed, size + work.bytes
-        present = _read(target, read_target)
+        changes += work.changes
+        if work.changes:  # else what was read is what is there
+            present = _read(target, read_target)
         if _compare(wanted, present):
-            return CopiedFolder(copied, removed, size, _measure(wanted), _measure(present))
+            return CopiedFolder(copied, removed, size, changes, _measure(wanted), _measure(present))
     raise NodeError(
         "ANSIBLE_HOST_FAILED",
         "{0} changed each time it was copied, {1} times".format(describe_path(source), ATTEMPTS),
@@ -109,7 +115,7 @@ class _Copy:
         self._wanted, self._present = wanted, present
         owner = os.fstat(self._target.descriptor)
         self._owner = (owner.st_uid, owner.st_gid)
-        self.copied = self.removed = self.bytes = 0
+        self.copied = self.removed = self.bytes = self.changes = 0
 
     def close(self):
         self._source.close()
@@ -136,6 +142,7 @@ class _Copy:
                 raise
 
     def _remove(self, path):
+        self.changes += 1
         self._target.remove(path)
         self.removed += self._present[path].kind != "d"
 
@@ -146,6 +153,7 @@ class _Copy:
         if present is not None and (present.kind, present.content) == (entry.kind, entry.content):
             self._adjust(path, entry, present)
             return
+        self.changes += 1
         if entry.kind == "d":
             self._target.make_folder(path)
             self._adjust(path, entry, None)
@@ -183,6 +191,7 @@ class _Copy:
         owner_is_right = present is not None and (present.uid, present.gid) == self._owner
         mode_is_right = entry.kind == "l" or (present is not None and present.mode == _mode(entry))
         if not owner_is_right or not mode_is_right:
+            self.changes += 1
             self._target.adjust(
                 path,
                 owner=None if owner_is_right else self._owner,

@@ -30,6 +30,11 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.manifest_cache
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.option_row import measure_options
 from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_option import settle_options
+from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_unchanged import (
+    find_proved_tables,
+    find_read_tables,
+    is_rewritten_alike,
+)
 from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_work import find_place
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import (
     OPTION,
@@ -105,7 +110,8 @@ def copy_paths(work, copied):
                 progress=work.progress,
             )
             copied.files += done.copied + done.removed
-            release.sync_tree(place)
+            if done.changes:
+                release.sync_tree(place)
             sides = done.source, done.target
         else:
             copy_file(origin, place)
@@ -124,8 +130,12 @@ def _copy_rows(work, incoming, copied):
     open_snapshot(work.reader)
     try:
         work.progress.begin("measure production")
-        _measure_production(work, incoming, copied)
-        copied.unchanged = _find_unchanged(work, incoming, copied)
+        proved = find_proved_tables(work, incoming)
+        read = [name for name in incoming if name not in proved]
+        _measure_production(work, read, copied)
+        for key in (make_key(TABLE, name) for name in proved):
+            copied.production[key] = Measure(work.known["resources"][key]["production"], proof="tablespace")
+        copied.unchanged = proved | find_read_tables(work, copied, read)
         copied.names = [name for name in incoming if name not in copied.unchanged]
         rows = estimate_rows(work.writer, production, copied.names)
         work.progress.begin("copy tables", tables=len(copied.names), rows=rows)
@@ -155,7 +165,7 @@ def _copy_table(work, name, copied, *, renamed):
 def _find_spans(work, name, copied):
     """What of a table the source may still have from its last refresh; nothing where it was rewritten otherwise."""
     key = make_key(TABLE, name)
-    known = work.known["resources"].get(key) if _is_rewritten_alike(work) else None
+    known = work.known["resources"].get(key) if is_rewritten_alike(work) else None
     # Keys of users' rights are renamed in the copy, and one prefix may be the beginning of the other.
     renames = name == "usermeta" and work.production.table_prefix != work.source.table_prefix
     if name == OPTIONS_TABLE or renames or not known or None in known.values():
@@ -167,11 +177,6 @@ def _find_spans(work, name, copied):
     return find_spans(now["chunks"], before=kept[0]["chunks"], copied=kept[1]["chunks"])
 
 
-def _is_rewritten_alike(work):
-    """Whether there is an earlier copy, and it was made for the addresses that both sides have now."""
-    return work.known is not None and work.state.content.get("refreshed_with") == work.addresses
-
-
 def _measure_production(work, incoming, copied):
     wanted = [name for name in incoming if name != OPTIONS_TABLE]
     measures = measure_tables(work.reader, work.production, wanted, rows_kept=ROWS_KEPT)
@@ -180,34 +185,6 @@ def _measure_production(work, incoming, copied):
         options = measure_options(work.reader, work.production, work.protection)
         copied.production.update(add_kind(OPTION, options))
     find_changed(copied.production, {})  # refuses what could not be read
-
-
-def _find_unchanged(work, incoming, copied):
-    """Tables that neither side changed since the last copy: these need no other one (spec.md §3).
-
-    Tables with foreign keys are always exchanged together.
-    """
-    if not _is_rewritten_alike(work) or _has_foreign_keys(work):
-        return set()
-    known = work.known["resources"]
-    candidates = [
-        name
-        for name in incoming
-        if name != OPTIONS_TABLE
-        and known.get(make_key(TABLE, name), {}).get("production")
-        == copied.production[make_key(TABLE, name)].digest
-    ]
-    live = measure_tables(work.writer, work.source, candidates, rows_kept=0)
-    return {name for name in candidates if live[name].digest == known[make_key(TABLE, name)]["source"]}
-
-
-def _has_foreign_keys(work):
-    sides = (work.production, work.source)
-    query = (
-        "SELECT COUNT(*) FROM information_schema.KEY_COLUMN_USAGE"
-        " WHERE REFERENCED_TABLE_NAME IS NOT NULL AND TABLE_SCHEMA IN (%s, %s)"
-    )
-    return bool(run_query(work.writer, query, [side.database for side in sides])[0][0])
 
 
 def _rewrite(work, copied):

@@ -45,11 +45,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.resource impor
     add_kind,
     make_key,
 )
-from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_digest import (
-    Schema,
-    read_schema,
-    read_triggers,
-)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_digest import Schema
 from ansible_collections.pressluft.wordpress.plugins.module_utils.table_measure import (
     digest_schema_and_rows,
     read_table,
@@ -58,6 +54,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.tablespace imp
 from ansible_collections.pressluft.wordpress.plugins.module_utils.tablespace_memory import (
     Known,
     Remembered,
+    find_proved,
     read_memory,
     write_memory,
 )
@@ -134,23 +131,12 @@ class Surveyor:
         ]
 
     def _prove(self, connection: Connection[Any], tables: Mapping[str, TableInfo]) -> None:
-        database, prefix = self._environment.database, self._environment.table_prefix
-        spaces = Tablespaces(connection, database, clock=self._clock)
+        spaces = Tablespaces(connection, self._environment.database, clock=self._clock)
         self._origin = spaces.describe_origin()
         self._tablespaces = spaces
         memory = read_memory(self._state_dir, self._environment.id, origin=self._origin)
-        triggers = read_triggers(connection, database) if memory else {}
-        # Definitions are read before the proof: what it proves of the rows is then true of that moment too.
-        found = {
-            name: read_schema(connection, database, tables[name].name, prefix=prefix, triggers=triggers)
-            for name, known in memory.items()
-            if name in tables and spaces.has_stamp(tables[name], known.stamp)
-        }
-        same = {name for name, schema in found.items() if schema.digest == memory[name].schema}
-        proved = spaces.find_unchanged({tables[name]: memory[name].stamp for name in same})
-        for name in same:
-            if tables[name] in proved:
-                self._keep_proved(name, memory[name], found[name])
+        for name, schema in find_proved(spaces, self._environment, tables, memory=memory).items():
+            self._keep_proved(name, memory[name], schema)
 
     def _keep_proved(self, name: str, known: Known, schema: Schema) -> None:
         digest = digest_schema_and_rows(known.schema, known.rows)

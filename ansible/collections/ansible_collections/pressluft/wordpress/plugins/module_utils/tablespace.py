@@ -55,12 +55,12 @@ class Stamp(NamedTuple):
 
 
 class Tablespaces:
-    """The files of one database's tables, as far as they can prove anything; on a connection of its own."""
+    """The files of one database's tables, as far as they can prove anything; on a `connection` of its own."""
 
     def __init__(
         self, connection: Connection[Any], database: str, *, clock: Optional[FileClock] = None
     ) -> None:
-        self._connection = connection
+        self.connection = connection
         self._database = database
         self._clock = clock or FileClock()
         self._folder = _find_folder(connection, database)
@@ -73,7 +73,7 @@ class Tablespaces:
         if not self._folder:
             return ""
         found = os.stat(self._folder)
-        identity = server_identity(self._connection)
+        identity = server_identity(self.connection)
         return "%s %s %d:%d" % (identity, read_boot_id(), found.st_dev, found.st_ino)
 
     def is_quiet(self, info: TableInfo) -> bool:
@@ -112,7 +112,7 @@ class Tablespaces:
         if not path or not self.is_quiet(info) or not self._is_flush_short():
             return None
         with self._export([info]) as locked:
-            if not locked or run_query(self._connection, "XA RECOVER"):
+            if not locked or run_query(self.connection, "XA RECOVER"):
                 return None
             file = self._clock.read_stamp(path)
             wait = self._clock.find_wait(file) if file else _SECOND
@@ -139,7 +139,7 @@ class Tablespaces:
     def _is_flush_short(self) -> bool:
         if self._may_flush is None:
             dirty, page = (
-                int(run_query(self._connection, statement)[0][1])
+                int(run_query(self.connection, statement)[0][1])
                 for statement in (
                     "SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_pages_dirty'",
                     "SHOW GLOBAL VARIABLES LIKE 'innodb_page_size'",
@@ -156,7 +156,7 @@ class Tablespaces:
         tables = ", ".join("%s.%s" % (quote_name(self._database), quote_name(info.name)) for info in infos)
         try:
             run_query(
-                self._connection,
+                self.connection,
                 "SET STATEMENT max_statement_time = %s FOR FLUSH TABLES %s FOR EXPORT"
                 % (_FLUSH_SECONDS, tables),
             )
@@ -167,7 +167,7 @@ class Tablespaces:
             # The server writes this file while it holds the lock: proof that we look at its own folder.
             yield [info for info in new if os.path.lexists(marks[info])]
         finally:
-            run_query(self._connection, "UNLOCK TABLES")
+            run_query(self.connection, "UNLOCK TABLES")
 
 
 def _find_folder(connection: Connection[Any], database: str) -> str:
