@@ -14,7 +14,7 @@ PLAYBOOKS := $(wildcard ansible/playbooks/*.yml)
 # ansible-lint and lint-imports look for their own programs on PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help packages venv lint test demo bench bench-cutover bench-drift faults faults-cutover faults-restore faults-nodes fuzz lock wheel clean
+.PHONY: help packages venv lint test demo bench bench-cutover bench-drift faults faults-cutover faults-restore faults-adopt faults-nodes fuzz lock wheel clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -47,6 +47,9 @@ test: packages venv ## Run every test against real servers
 
 faults-restore: packages venv ## Kill a restore at every one of its steps
 	PRESSLUFT_FAULTS=all $(BIN)/python -m pytest tests/integration/node/test_restore_killed.py $(ARGS)
+
+faults-adopt: packages venv ## Kill adopting a docroot, and undoing it, at every step; promote to an adopted site
+	PRESSLUFT_FAULTS=all $(BIN)/python -m pytest tests/integration/node/test_adopt_killed.py tests/e2e/test_adopt.py $(ARGS)
 
 demo: packages venv ## Watch promotions between two real WordPress sites
 	$(BIN)/pressluft demo $(ARGS)

@@ -150,3 +150,39 @@ class Examination(Reported):
     """What a node says about itself (`pressluft doctor`)."""
 
     findings: tuple[Finding, ...]
+
+
+class AdoptionAction(Reported):
+    """One thing that adopting a docroot does, did, or leaves alone."""
+
+    do: str
+    """`make`, `move`, `link`, `remove` or `leave`."""
+    path: str
+    to: str = ""
+    files: int | None = None
+    """How many are moved; unknown where an earlier run was gone on with."""
+    bytes: int | None = None
+    why: str = ""
+
+
+class AdoptionRefusal(Reported):
+    """Why a docroot is not adopted as it is, and what to do about it."""
+
+    what: str
+    remedy: str = ""
+
+
+class AdoptionReport(Reported):
+    """What a node says of adopting a plain docroot (`pressluft adopt`)."""
+
+    state: str
+    docroot: str
+    root: str
+    release: str
+    is_done: bool = False
+    """Nothing was left to do."""
+    actions: tuple[AdoptionAction, ...] = ()
+    refused: tuple[AdoptionRefusal, ...] = ()
+    notes: tuple[str, ...] = ()
+    exchange_ms: float | None = None
+    """How long the one system call took that exchanged the docroot."""

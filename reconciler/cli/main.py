@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from reconciler.cli import (
+    adopt,
     archive,
     check,
     demo,
@@ -69,6 +70,7 @@ app.command("rollback")(request.rollback)
 app.command("restore")(request.restore)
 app.command("reset")(request.reset)
 app.command("cancel")(request.cancel)
+app.command("adopt")(adopt.adopt)
 app.command("archive")(archive.archive)
 app.command("doctor")(doctor.doctor)
 app.command("schema")(schema.schema)

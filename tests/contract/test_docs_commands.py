@@ -37,7 +37,7 @@ from tests.fake_runner import FakePlaybookRunner
 from tests.story import STEPS, Node
 
 TUTORIAL = CHECKOUT / "docs/tutorial/first-promotion.md"
-SERVERS = re.compile(r"(make|curl|pressluft (doctor|demo|serve|cancel|node|run(?! --once)))\b")
+SERVERS = re.compile(r"(make|curl|pressluft (adopt|doctor|demo|serve|cancel|node|run(?! --once)))\b")
 """What needs servers or a job under way, or serves until it is stopped: typed by other tests."""
 WAIT_SECONDS = 60
 
@@ -81,7 +81,7 @@ def test_a_wrong_option_would_be_found() -> None:
     with pytest.raises(Exception, match="No such option"):
         parse("pressluft promote acme/staging --force", page="somewhere.md")
     with pytest.raises(AssertionError, match="no command"):
-        parse("pressluft adopt", page="somewhere.md")
+        parse("pressluft adorn", page="somewhere.md")
 
 
 def test_remedies_in_messages_name_commands_that_exist() -> None:

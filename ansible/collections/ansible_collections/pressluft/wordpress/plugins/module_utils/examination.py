@@ -204,7 +204,7 @@ def examine_environment(environment):
         remedy = "Make {0}/releases and {0}/shared (docs: set up a node).".format(environment.root)
         yield _miss("root of " + environment.name, "no releases/ in {0}".format(environment.root), remedy)
     elif environment.type == "production" and not os.path.islink(environment.current):
-        remedy = "Bring the site into the layout of releases (docs: set up a node)."
+        remedy = "pressluft adopt SITE/ENV --docroot FOLDER (docs: adopt a docroot)."
         yield _miss("root of " + environment.name, "{0} is no link".format(environment.current), remedy)
     else:
         yield examine_space("root of " + environment.name, environment.root)

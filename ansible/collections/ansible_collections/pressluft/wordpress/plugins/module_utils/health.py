@@ -57,12 +57,12 @@ def check_health(conn, environment, *, wp_cli, source_url="", reference=None):
     reference = reference or Reference()
     checks = [
         _check_database(conn, environment),
-        *_check_pages(environment, source_url, reference),
+        *check_pages(environment, source_url, reference),
         _check_installed(environment, wp_cli),
     ]
     while _is_healthy(checks) and time.monotonic() - began < environment.stable_for:
         time.sleep(min(_STABLE_PAUSE, environment.stable_for))
-        pages = _check_pages(environment, source_url, reference)
+        pages = check_pages(environment, source_url, reference)
         checks = [_find_later(check, pages) for check in checks]
     return {"healthy": _is_healthy(checks), "checks": checks}
 
@@ -104,7 +104,9 @@ def fetch_page(url, timeout=CHECK_SECONDS):
     return Page(status, body, "more than {0} redirects".format(_MOST_REDIRECTS))
 
 
-def _check_pages(environment, source_url, reference):
+def check_pages(environment, source_url="", reference=None):
+    """Ask each of the addresses once (twice where it failed); returns the `checks` that they make."""
+    reference = reference or Reference()
     return [
         _retry_once(lambda url=url: _check_page(environment, url, source_url, reference))
         for url in environment.health_urls

@@ -18,10 +18,11 @@ from typing import Optional, Tuple
 from ansible_collections.pressluft.wordpress.plugins.module_utils.durable_file import sync_folder
 from ansible_collections.pressluft.wordpress.plugins.module_utils.exchange import AFTER, BEFORE, MIXED
 from ansible_collections.pressluft.wordpress.plugins.module_utils.held_folder import HeldFolder
+from ansible_collections.pressluft.wordpress.plugins.module_utils.identity import is_within
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 
-_NOREPLACE, _EXCHANGE = 1, 2  # renameat2(2)
-_UNABLE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EOPNOTSUPP})
+NOREPLACE, EXCHANGE = 1, 2  # renameat2(2)
+UNABLE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EOPNOTSUPP})
 
 _OCTAL = re.compile(rb"\\([0-7]{3})")  # how proc(5) writes blanks in mountinfo
 
@@ -71,9 +72,9 @@ def open_box(box):
         for probe in ("one", "two"):
             held.make_folder(probe)
         try:
-            _rename((held, "one"), (held, "two"), _EXCHANGE)
+            rename_held((held, "one"), (held, "two"), EXCHANGE)
         except OSError as error:
-            if error.errno not in _UNABLE:
+            if error.errno not in UNABLE:
                 raise
             raise NodeError(
                 "SCHEMA_UNSUPPORTED",
@@ -125,24 +126,33 @@ def is_as_found(place):
 def put_in(place):
     """Bring what waits to its place. Safe to repeat."""
     if _find_known_position(place) == BEFORE:
-        _move(place, _EXCHANGE if place.outgoing else _NOREPLACE, inwards=True)
+        _move(place, EXCHANGE if place.outgoing else NOREPLACE, inwards=True)
 
 
 def put_back(place):
     """Bring back what was there before. Safe to repeat."""
     if _find_known_position(place) == AFTER:
-        _move(place, _EXCHANGE if place.outgoing else _NOREPLACE, inwards=False)
+        _move(place, EXCHANGE if place.outgoing else NOREPLACE, inwards=False)
 
 
 def find_mount(paths):
     """The first mount point that is one of these real paths or lies below one; empty for none."""
-    with open("/proc/self/mountinfo", "rb") as stream:
-        mounts = [os.fsdecode(_OCTAL.sub(_unescape, line.split(b" ")[4])) for line in stream]
+    mounts = _read_mounts()
     for path in paths:
         for mount in mounts:
-            if mount == path or mount.startswith(path.rstrip("/") + "/"):
+            if is_within(mount, path):
                 return mount
     return ""
+
+
+def find_mount_above(path):
+    """The mount point that a real path is on: rename(2) never leads from one to another, bind mounts included."""
+    return max((mount for mount in _read_mounts() if is_within(path, mount)), key=len, default="/")
+
+
+def _read_mounts():
+    with open("/proc/self/mountinfo", "rb") as stream:
+        return [os.fsdecode(_OCTAL.sub(_unescape, line.split(b" ")[4])) for line in stream]
 
 
 def _unescape(found):
@@ -164,7 +174,7 @@ def _move(place, how, *, inwards):
     folder, name = os.path.split(place.live)
     with HeldFolder(folder) as above, _hold_box(place.box) as box:
         ends = ((box, place.name), (above, name))
-        _rename(*(ends if inwards else ends[::-1]), how)
+        rename_held(*(ends if inwards else ends[::-1]), how)
     for changed in (folder, place.box):
         sync_folder(changed)
 
@@ -178,7 +188,8 @@ def _hold_box(box):
         yield held
 
 
-def _rename(source, target, flags):
+def rename_held(source, target, flags):
+    """renameat2(2) of `(HeldFolder, name)` to another such pair."""
     (from_folder, from_name), (to_folder, to_name) = source, target
     call = ctypes.CDLL(None, use_errno=True).renameat2  # glibc >= 2.28, musl >= 1.2.4
     names = os.fsencode(from_name), os.fsencode(to_name)
