@@ -49,7 +49,8 @@ def adopt(
     ] = "",
     undo: Annotated[bool, typer.Option("--undo", help="Make it a plain docroot again.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would change and what speaks against it; touch nothing.")
+        bool,
+        typer.Option("--dry-run", help="Say what would change and what speaks against it; touch nothing."),
     ] = False,
     as_json: JsonOption = False,
     repo: RepoOption = None,
@@ -86,7 +87,9 @@ def adopt(
 
 def refuse_running(service: Service, entry: EnvironmentEntry) -> None:
     """Refuse while a job of the site runs: it may be between two steps, when the node's lock is free."""
-    running = service.list_jobs(JobFilter(sites=frozenset({entry.site.name}), status=JobStatus.RUNNING), limit=1)
+    running = service.list_jobs(
+        JobFilter(sites=frozenset({entry.site.name}), status=JobStatus.RUNNING), limit=1
+    )
     if running:
         stop(f"job {running[0].id} is running on this site: let it end, or cancel it, then try again")
 
