@@ -267,13 +267,20 @@ def is_printable(value: str) -> bool:
     return re.fullmatch(rf"[^\n{UNREADABLE}\ud800-\udfff]{{1,1024}}", value) is not None
 
 
+# A name between two slashes that is neither empty nor `.` nor `..`, without a look-ahead.
+PART_JSON_PATTERN: Final = r"([^/.][^/]*|\.[^/.][^/]*|\.\.[^/]+)"
+
 AbsolutePath = Annotated[
-    str, AfterValidator(check_absolute_path), WithJsonSchema({"type": "string", "pattern": "^(/[^/]+)+$"})
+    str,
+    AfterValidator(check_absolute_path),
+    WithJsonSchema({"type": "string", "maxLength": 1024, "pattern": f"^(/{PART_JSON_PATTERN})+$"}),
 ]
 RelativePath = Annotated[
     str,
     AfterValidator(check_relative_path),
-    WithJsonSchema({"type": "string", "pattern": "^[^/]+(/[^/]+)*$"}),
+    WithJsonSchema(
+        {"type": "string", "maxLength": 1024, "pattern": f"^{PART_JSON_PATTERN}(/{PART_JSON_PATTERN})*$"}
+    ),
 ]
 
 

@@ -27,10 +27,13 @@ NO_FOLDERS = NodeFolders("/state", "/etc/pressluft")
 UNTOLD = re.compile(
     r"as the file or folder is called|expected no source, since production|expected a rule such as|"
     r"expected an environment other than the source|expected the environment that this|"
+    r"expected a duration of more than|"
     r"expected spec.source to be another environment|an IANA time zone"
 )
 """Rules that a JSON Schema has no words for: they compare fields, or look something up."""
 
+LEADING_ZERO = re.compile(rb"[:,{\[ ][-+]?0[0-9]")
+"""A JSON Schema sees a number where somebody wrote `010`, which is no number to us."""
 SIGNED = re.compile(rb"[:,{\[ ][-+][0-9.]")
 """A JSON Schema sees the number zero where somebody wrote `-0` for a name."""
 
@@ -75,8 +78,10 @@ def find_refusal(path: str, data: bytes) -> str | None:
 
 def is_untold(refusal: str, data: bytes) -> bool:
     """Whether a refusal is of a kind that no JSON Schema can tell."""
-    return UNTOLD.search(refusal) is not None or (
-        "expected a name of" in refusal and bool(SIGNED.search(data))
+    return (
+        UNTOLD.search(refusal) is not None
+        or ("expected a name of" in refusal and bool(SIGNED.search(data)))
+        or ("expected a whole number" in refusal and bool(LEADING_ZERO.search(data)))
     )
 
 

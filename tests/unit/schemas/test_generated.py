@@ -75,12 +75,22 @@ def test_a_schema_takes_an_unquoted_text(written: str) -> None:
         (ENVIRONMENT.replace(b"root: /srv", b"root: srv"), ENVIRONMENT_PATH, "Environment"),
         (ENVIRONMENT.replace(b"paths: [wp-", b"paths: [/wp-"), ENVIRONMENT_PATH, "Environment"),
         (ENVIRONMENT.replace(b"url: https", b"url: ftp"), ENVIRONMENT_PATH, "Environment"),
+        (ENVIRONMENT.replace(b"root: /srv", b"root: /srv/.."), ENVIRONMENT_PATH, "Environment"),
+        (ENVIRONMENT.replace(b"root: /srv", b"root: /./srv"), ENVIRONMENT_PATH, "Environment"),
+        (ENVIRONMENT.replace(b"paths: [wp-", b"paths: [../wp-"), ENVIRONMENT_PATH, "Environment"),
     ],
 )
 def test_a_schema_refuses_with_the_reader(data: bytes, path: str, kind: str) -> None:
     with pytest.raises(DocumentInvalid):
         read_document(data, path=path)
     assert not is_valid(data, kind=kind)
+
+
+@pytest.mark.parametrize("name", ["...", "..x", ".x", "x.", ".htaccess", "a..b"])
+def test_a_schema_takes_names_with_dots_as_the_reader_does(name: str) -> None:
+    data = ENVIRONMENT.replace(b"root: /srv", f"root: /srv/{name}".encode())
+    read_document(data, path=ENVIRONMENT_PATH)
+    assert is_valid(data, kind="Environment")
 
 
 def test_the_page_of_presets_names_every_table_and_option() -> None:
