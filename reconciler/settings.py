@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,8 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from reconciler.errors import SettingsInvalid
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 BUNDLE = Path(__file__).resolve().parent / "_bundle"
@@ -96,14 +99,29 @@ class Settings(BaseSettings):
 def load_settings(config: Path | None = None, *, given: Mapping[str, object] | None = None) -> Settings:
     """Read the settings; `config` is a TOML file whose keys are the fields above, `given` wins over all.
 
-    Raises pydantic's `ValidationError`, which names the setting.
+    Raises pydantic's `ValidationError`, which names the setting, and `SettingsInvalid` for a file that is not there or
+    is no TOML: what it was meant to say, such as whom to trust, must not be left out without a word.
     """
+    if config is not None:
+        check_file(config)
 
     class FromFile(Settings):
         model_config = SettingsConfigDict(toml_file=config)
 
     source: type[Settings] = FromFile if config else Settings
     return source(**dict(given or {}))  # type: ignore[arg-type] # pydantic validates what is given
+
+
+def check_file(path: Path) -> None:
+    """Raise `SettingsInvalid` unless the file holds TOML."""
+    try:
+        tomllib.loads(path.read_text())
+    except OSError as error:
+        raise SettingsInvalid(
+            f"the file with settings {path} cannot be read: {error.strerror}; correct --config or PRESSLUFT_CONFIG"
+        ) from error
+    except ValueError as error:  # no UTF-8, or no TOML
+        raise SettingsInvalid(f"the file with settings {path} is no TOML: {error}") from error
 
 
 def find_bundled(name: str) -> Path:
