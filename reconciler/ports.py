@@ -85,13 +85,15 @@ class Tampering:
     """`status/` is not what a trusted daemon wrote there last.
 
     `tip` is the commit it was found at (None: the branch is gone), `trusted` the commit whose `status/` is to be put
-    back, `sites` the folders of `status/` that differ, `detail` who changed them or what else happened.
+    back, `sites` the folders of `status/` that differ, `detail` who changed them or what else happened, `signed`
+    whether that one signs commits, with a key that is not trusted.
     """
 
     tip: str | None
     trusted: str
     sites: tuple[str, ...]
     detail: str
+    signed: bool = False
 
 
 class Signature(StrEnum):

@@ -21,6 +21,7 @@ import structlog
 
 from reconciler.core.change import make_changes
 from reconciler.core.claim import is_held_by, is_namesake
+from reconciler.core.dispute import Dispute, count_dispute, describe_dispute, find_pause
 from reconciler.core.periodic import make_glance_key
 from reconciler.core.plan import Plan
 from reconciler.core.planner import make_plan
@@ -48,8 +49,8 @@ from schemas.status import JobRecord
 
 MOST_ROUNDS = 100
 """Looks of one pass. Runs take longer than a look, so only a plan that undoes itself gets there."""
-GATED = frozenset({JobType.ENV_PROMOTE, JobType.RELEASE_ROLLBACK})
-"""Jobs that a laxer policy could let through (spec.md §4, §6)."""
+GATED = frozenset({JobType.ENV_PROMOTE, JobType.RELEASE_ROLLBACK, JobType.ENV_RESTORE})
+"""Jobs that a laxer policy could let through, or could let touch more (spec.md §1, §4, §6, §7)."""
 MOST_REFUSALS = 10  # design §2: claims give up after 10 refusals and stay queued
 
 log = structlog.get_logger()
@@ -113,6 +114,8 @@ class Reconciler:
     """Runs that could not be started in this process: they count as failed."""
     glances: GlanceMemory | None = None
     """What the periodic looks of this process have come to; `None` where it takes none."""
+    disputes: list[Dispute] = field(default_factory=lambda: [Dispute()])
+    """The dispute of this process, as the only item."""
     claims: set[tuple[UUID, int]] = field(default_factory=set)
     """Jobs and epochs that this process claimed: what else runs under our name was a process before this one."""
 
@@ -251,15 +254,23 @@ def fetch_trusted(reconciler: Reconciler) -> Tip:
 
 
 def put_right(reconciler: Reconciler, tip: Tip, tampering: Tampering) -> None:
-    """Put a trusted daemon's last word back by a new commit. Raises `TipMoved` if somebody was faster."""
+    """Put a trusted daemon's last word back by a new commit. Raises `TipMoved` if somebody was faster.
+
+    Raises `Transient` while it waits: another daemon may be in dispute with this one (`core/dispute.py`).
+    """
+    now = reconciler.clock.now()
+    pause = find_pause(reconciler.disputes[-1], tampering, now=now)
+    if pause is not None:
+        raise Transient(describe_dispute(tampering), retry_after=pause.total_seconds())
     trusted = reconciler.observer.read_status(tampering.trusted)
     commit = reconciler.repo.push_changes(
         Branch.STATUS,
         expected=tip.status,
         status_of=tampering.trusted,
-        changes=dict(make_restoration(tampering, trusted, now=reconciler.clock.now())),
+        changes=dict(make_restoration(tampering, trusted, now=now)),
         message=make_restoring_message(tampering),
     )
+    reconciler.disputes[:] = [count_dispute(reconciler.disputes[-1], tampering, now=now)]
     log.error(
         "status/ was changed by somebody else and is put right",
         event_kind="tampering",

@@ -126,21 +126,21 @@ class StatusTrust:
 
     def _describe(self, tip: str | None, word: str, how: str) -> Tampering:
         sites = tuple(sorted(find_changed_names(self.repo, self._status_of(tip), self._status_of(word))))
-        guilty = self._find_guilty(tip, word) if tip else ""
-        return Tampering(
-            tip=tip, trusted=word, sites=sites, detail=how or guilty or "by nobody who can be named"
-        )
+        guilty, signed = self._find_guilty(tip, word) if tip else ("", False)
+        detail = how or guilty or "by nobody who can be named"
+        return Tampering(tip=tip, trusted=word, sites=sites, detail=detail, signed=signed)
 
-    def _find_guilty(self, tip: str, word: str) -> str:
-        """Say which commit changed `status/` since the last word."""
+    def _find_guilty(self, tip: str, word: str) -> tuple[str, bool]:
+        """Say which commit changed `status/` since the last word, and whether it is signed."""
         walk = self.repo.walk(tip, SortMode.TOPOLOGICAL | SortMode.TIME)
         walk.hide(word)
         for commit in walk:
             if changes_status(commit):
-                signed = "signed by a key that is not trusted" if commit.gpg_signature[0] else "not signed"
+                is_signed = commit.gpg_signature[0] is not None
+                how = "signed by a key that is not trusted" if is_signed else "not signed"
                 author = (commit.author.raw_name or b"").decode(errors="replace")
-                return f"commit {str(commit.id)[:12]} of {author!r}, {signed}"
-        return ""
+                return f"commit {str(commit.id)[:12]} of {author!r}, {how}", is_signed
+        return "", False
 
     def _recall(self) -> str | None:
         """Return the last word that is remembered, if its commit is still there."""

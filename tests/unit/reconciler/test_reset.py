@@ -73,6 +73,24 @@ def test_a_promotion_that_was_brought_to_its_end_is_the_current_release(
     assert story.environment().current_release_id == story.job("breaking").id
 
 
+def test_what_the_node_changed_meanwhile_is_recorded_so_that_older_backups_stand_behind_nothing(
+    broken: tuple[Story, FakeNode],
+) -> None:
+    story, node = broken
+    story.back_up()
+    node.last_change_at = story.clock.now()
+    reset(story)
+    assert story.environment().last_change_at == node.last_change_at
+    assert story.promote("after").error_code is ErrorCode.BACKUP_GATE_UNMET
+
+
+def test_a_reset_of_an_active_environment_only_proves_it() -> None:
+    story, _ = make_story()
+    story.back_up()
+    assert reset(story).status is JobStatus.SUCCEEDED
+    assert story.environment().status is EnvironmentStatus.ACTIVE
+
+
 def test_an_answer_without_the_nodes_word_makes_nothing_active(broken: tuple[Story, FakeNode]) -> None:
     story, node = broken
     node.overrides["reset-1"] = RunOutcome(RunState.SUCCEEDED, {"node": node.report(status="failed")}, rc=0)

@@ -11,8 +11,9 @@ from schemas.document import dump
 from schemas.state import BackupScope, BackupStatus, DriftStatus, EnvironmentStatus, ErrorCode, JobStatus
 from schemas.status import BackupRecord, JobRecord, make_record_path
 from tests.fake_node import FakeNode, make_story
-from tests.story import PRODUCTION_ID, STAGING_ID, Story
+from tests.story import PRODUCTION_ID, STAGING_ID, Story, make_environment
 
+LATER = "'2026-03-02T15:00:00Z'"
 STEPS = ["verify", "backup", "stage", "cut_over"]
 
 
@@ -62,6 +63,20 @@ def test_the_environment_is_restoring_meanwhile(story: Story) -> None:
     story.runner.answer("stage", lambda _: None)
     restore(story, chosen)
     assert story.environment().status is EnvironmentStatus.RESTORING
+
+
+def test_protection_that_is_taken_away_while_a_restore_runs_still_protects_from_it(story: Story) -> None:
+    path = "sites/acme/environments/production.yaml"
+    protected = make_environment("production", PRODUCTION_ID, extra="  protect: {tables: [bookings]}\n")
+    story.commit({path: protected})
+    chosen = back_up(story)
+    story.intend("Restore", "back", f"{{environment: production, backup_id: {chosen}, not_before: {LATER}}}")
+    story.run()
+    story.commit({path: make_environment("production", PRODUCTION_ID)})
+    story.clock.advance(hours=4)
+    story.run()
+    spec = next(spec for spec in story.runner.started if spec.step == "stage")
+    assert "bookings" in spec.variables["pressluft_protection"]["protected_tables"]  # type: ignore[index,call-overload,operator]
 
 
 def test_a_copy_is_restored_from_its_own_backup(story: Story) -> None:
