@@ -30,6 +30,7 @@ from reconciler.adapters.private_folder import (
     make_private_folder,
 )
 from reconciler.adapters.process_tree import (
+    find_connections,
     find_marked,
     is_alive,
     kill_all,
@@ -205,7 +206,7 @@ class AnsiblePlaybookRunner:
         kept = {sheet.private_folder for sheet in sheets if sheet and is_alive(sheet.daemon)}
         for private in find_private_parent().glob(f"{self._private_prefix}*"):
             if str(private) not in kept:
-                shutil.rmtree(private, ignore_errors=True)
+                _drop_private_folder(private)
 
     def _is_running(self, folder: RunFolder) -> bool:
         with self._lock:
@@ -258,7 +259,14 @@ def _remove(folder: RunFolder) -> None:
 def _remove_private_folder(folder: RunFolder) -> None:
     sheet = folder.read_sheet()
     if sheet is not None:
-        shutil.rmtree(sheet.private_folder, ignore_errors=True)
+        _drop_private_folder(Path(sheet.private_folder))
+
+
+def _drop_private_folder(path: Path) -> None:
+    """Remove what a supervisor could not remove, and end the connections that it kept there."""
+    if path.exists():
+        kill_all(lambda: find_connections(path))
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _is_supervisor(process: psutil.Process) -> bool:

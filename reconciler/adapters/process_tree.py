@@ -70,6 +70,21 @@ def find_marked(prefix: str) -> list[tuple[psutil.Process, str]]:
     ]
 
 
+def find_connections(folder: Path) -> list[psutil.Process]:
+    """Return the living ssh processes that keep a connection open with a socket below a folder (ControlPersist).
+
+    They overwrite their environment with their title, so that no mark is found on them, but it names the socket.
+    """
+    return [process for process in psutil.process_iter() if _names_folder(process, f"{folder}/")]
+
+
+def _names_folder(process: psutil.Process, folder: str) -> bool:
+    try:
+        return process.name() == "ssh" and any(folder in word for word in process.cmdline())
+    except psutil.Error:
+        return False
+
+
 def kill_all(find: FindProcesses) -> Collection[psutil.Process]:
     """Kill what `find` finds until it finds nothing; returns what is left after 10 s (another user's)."""
     give_up = time.monotonic() + _MAX_SECONDS

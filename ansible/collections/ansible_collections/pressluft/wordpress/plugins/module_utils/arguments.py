@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pressluft.wordpress.plugins.module_utils.connection import end_with_connection
 from ansible_collections.pressluft.wordpress.plugins.module_utils.durable_file import BrokenFile
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import (
     Environment,
@@ -169,6 +170,7 @@ def run_module(body, *, required=()):
     becomes `fail_json` with `pressluft_error`; anything else is a bug and ends with its traceback.
     """
     module = AnsibleModule(argument_spec=make_argument_spec(*required), supports_check_mode=True)
+    end_with_connection()
     call = None
     try:
         call = make_call(module.params, check_mode=module.check_mode)
