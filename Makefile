@@ -14,7 +14,7 @@ PLAYBOOKS := $(wildcard ansible/playbooks/*.yml)
 # ansible-lint and lint-imports look for their own programs on PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help packages venv lint test demo bench bench-cutover bench-drift faults faults-cutover faults-restore faults-adopt faults-nodes fuzz lock wheel clean
+.PHONY: help packages venv lint test demo bench bench-cutover bench-drift faults faults-day faults-cutover faults-restore faults-adopt faults-nodes fuzz lock wheel clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -65,6 +65,9 @@ bench-drift: packages venv ## Race the drift check against its rivals (apt: perc
 
 faults: packages venv ## Break the reconciler at every fail point and on 2,000 random days
 	$(BIN)/python -m tests.faults --write $(ARGS)
+
+faults-day: packages venv ## Run 10,000 jobs on real git in a day of the fake clock (half an hour)
+	$(BIN)/python -m tests.faults.day --write $(ARGS)
 
 faults-cutover: packages venv ## Kill every process at every step of a cut-over; takes an hour
 	PRESSLUFT_FAULTS=$(CURDIR)/cut-over-faults.md $(BIN)/python -m pytest tests/faults/test_kill_matrix.py -q $(ARGS)

@@ -30,14 +30,14 @@ from tests.faults.remote import GitRemote
 from tests.story import make_intent
 
 MARK = "the long day"
-SITES, WORKERS, HOURS, MINUTES = 30, ("worker-1", "worker-2"), 24, 60
-MOST_ROUNDS = 12
-"""How often daemons and nodes take turns within a minute: a promotion takes five steps."""
+SITES, WORKERS, HOURS, MINUTES = 60, ("worker-1", "worker-2"), 24, 60
+ROUNDS = 3
+"""How many passes there are in a minute, of one daemon and the other; nodes work in between."""
 KINDS = (
-    ("Backup", "{environment: production}", 50),
-    ("DriftCheck", "{environment: staging}", 30),
-    ("Promotion", "{source: staging, target: production, backup: create, wait: PT2H}", 15),
-    ("Refresh", "{environment: staging}", 5),
+    ("DriftCheck", "{environment: staging}", 60),
+    ("Backup", "{environment: production}", 20),
+    ("Promotion", "{source: staging, target: production, backup: create, wait: PT2H}", 10),
+    ("Refresh", "{environment: staging}", 10),
 )
 UPKEEP_MINUTES = 10  # reconciler.adapters.git_upkeep.EVERY_SECONDS
 POINTS = list_fail_points()
@@ -78,23 +78,22 @@ class LongDay:
         for minute in range(self.minutes):
             self.ask(self.jobs * (minute + 1) // self.minutes - self.asked)
             end = self.fleet.clock.now() + timedelta(minutes=1)
-            self.strike()
             self.work()
             self.fleet.clock.at = max(end, self.fleet.clock.now())
             if minute % UPKEEP_MINUTES == 0:
                 self.keep_up()
             if (minute + 1) % max(1, self.minutes // HOURS) == 0:
                 self.fleet.look_at_promises()
+                self.tidy()
                 self.hours.append(self.measure())
                 on_hour(self.hours[-1])
         self.fleet.settle()
 
     def ask(self, count: int) -> None:
-        """Commit some intents together, as a person; what ended long ago is tidied away by nobody."""
+        """Commit some intents together, as a person."""
         files: dict[str, str | None] = {}
         for number in range(self.asked, self.asked + count):
-            kinds, specs, weights = zip(*KINDS, strict=True)
-            kind, spec = self.chance.choices(list(zip(kinds, specs, strict=True)), weights)[0]
+            kind, spec, _ = self.chance.choices(KINDS, [weight for _, _, weight in KINDS])[0]
             path, text = make_intent(kind, f"job-{number}", spec)
             path = path.replace("/acme/", f"/{self.fleet.sites[number % len(self.fleet.sites)]}/")
             self.fleet.intended[path] = kind
@@ -104,18 +103,28 @@ class LongDay:
             self.fleet.commit(files)
 
     def work(self) -> None:
-        """Let daemons and nodes take turns until there is nothing left to do, or the minute is over."""
-        for _ in range(MOST_ROUNDS):
-            began, tip = time.process_time(), self.remote.people.fetch()
-            for machine in self.fleet.machines:
-                machine.look()
-                self.passes.append(time.process_time() - began)
-                began = time.process_time()
-            busy = bool(self.fleet.inbox)
+        """Let daemons and nodes take turns; something breaks while steps are on their way."""
+        for number in range(ROUNDS):
+            machine = self.fleet.machines[len(self.passes) % len(self.fleet.machines)]
+            began = time.process_time()
+            machine.look()
+            self.passes.append(time.process_time() - began)
+            if number == 0:
+                self.strike()
             self.fleet.deliver_all()
-            self.fleet.clock.advance(seconds=2)
-            if not busy and self.remote.people.fetch() == tip:
-                return
+            self.fleet.clock.advance(seconds=10)
+
+    def tidy(self) -> None:
+        """Delete the intents of jobs that have ended, as a person, and what the model's nodes said of them."""
+        done = [job for job in self.fleet.list_jobs() if job.status in ENDED]
+        for node in self.fleet.nodes.values():
+            for job in done:
+                if job.id in node.diaries:
+                    node.diaries[job.id].result = {}
+        gone = [job.intent_path for job in done if job.intent_path in self.fleet.intended]
+        removed = {path: None for path in gone if path and self.fleet.intended.pop(path)}
+        if removed:
+            self.fleet.commit(removed)
 
     def strike(self) -> None:
         """Let one thing break."""

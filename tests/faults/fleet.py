@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
@@ -93,7 +94,7 @@ class Fleet:
             max_jobs=self.max_jobs,
         )
 
-    def commit(self, files: dict[str, str | None] | dict[str, str]) -> None:
+    def commit(self, files: Mapping[str, str | None]) -> None:
         """Commit as a person."""
         changes = {path: text.encode() if text is not None else None for path, text in files.items()}
         self.remote.commit(changes)
