@@ -145,6 +145,19 @@ def test_without_a_way_to_reload_php_it_is_said_and_cleaned_up_later(docroot: Do
     assert docroot.list_all() == names
 
 
+def test_a_layout_that_somebody_made_after_undoing_is_left_alone(docroot: Docroot) -> None:
+    docroot.adopt()
+    docroot.undo()
+    release = docroot.root / "releases/by-hand"
+    release.parent.mkdir(parents=True)
+    docroot.path.rename(release)
+    (docroot.root / "current").symlink_to("releases/by-hand")
+    docroot.path.symlink_to(docroot.root / "current")
+    names = docroot.list_all()
+    docroot.undo()
+    assert docroot.list_all() == names
+
+
 def test_undoing_takes_the_release_that_is_served_then(docroot: Docroot) -> None:
     docroot.adopt()
     first = (docroot.root / "current").readlink()

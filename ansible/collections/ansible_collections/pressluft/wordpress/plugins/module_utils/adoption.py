@@ -40,6 +40,11 @@ class Adoption:
         return os.path.join(self.root, "current")
 
     @property
+    def link(self):
+        """The text of that link, as every switch of releases writes it."""
+        return os.path.join("releases", self.release)
+
+    @property
     def place(self):
         """Where the tree lies as a release."""
         return os.path.join(self.root, "releases", self.release)

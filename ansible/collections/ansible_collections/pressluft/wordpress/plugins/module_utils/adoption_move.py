@@ -52,7 +52,7 @@ class AdoptionMove:
         """Make the docroot a link to the served release, then move what is shared. Safe to repeat."""
         adoption = self._adoption
         _, owner = self._find_tree()
-        self._put_link(adoption.current, os.path.join("releases", adoption.release), step="current linked")
+        self._put_link(adoption.current, adoption.link, step="current linked")
         if not self._is_release():
             self._put_link(adoption.place, adoption.current, owner=owner, step="link prepared")
             self._exchange_docroot()
@@ -77,14 +77,20 @@ class AdoptionMove:
         self._exchange_docroot()
 
     def clean_up(self):
-        """After a way back: remove links, second names and folders that were made and are empty. Safe to repeat."""
+        """After a way back: remove links, second names and folders that were made and are empty. Safe to repeat.
+
+        Where the docroot is another folder by now, what is in the root is somebody else's.
+        """
         adoption = self._adoption
+        if read_identity(adoption.docroot) != adoption.tree:
+            return
         for path in adoption.shared:
             self._drop_second(path)
             self._close_ways(os.path.join(adoption.docroot, path), adoption.find_shared_path(path))
         self._remove_link(adoption.place, step="link dropped")
         self._close_ways(adoption.docroot, adoption.place)
-        self._remove_link(adoption.current, step="current dropped")
+        if _read_link(adoption.current) == adoption.link:
+            self._remove_link(adoption.current, step="current dropped")
         for path in reversed(adoption.made):
             self._remove_folder(path)
 
