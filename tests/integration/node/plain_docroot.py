@@ -119,7 +119,7 @@ class Docroot:
             assert (release / name).is_symlink(), name
             assert Path(os.path.realpath(release / name)) == self.root / "shared" / name
             assert not (self.root / "shared" / name).is_symlink(), name
-        assert list(self.path.parent.glob(".pressluft*")) == []
+        assert [name for name in self.list_all() if "pressluft-" in name] == []
 
 
 def describe(path: str) -> tuple[object, ...]:

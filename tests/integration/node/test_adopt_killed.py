@@ -49,7 +49,7 @@ BACK = (
     "end recorded",
 )
 TURNED = frozenset(
-    {"probe laid", "link prepared", "docroot exchanged", "shared", "given back", "link dropped"}
+    {"probe laid", "docroot exchanged", "shared", "linked by the way", "folder given back", "link dropped"}
 )
 ALL = os.environ.get("PRESSLUFT_FAULTS") == "all"
 

@@ -153,7 +153,6 @@ class AdoptionMove:
         """Bring one shared path back to the release, where its link is."""
         inner, outer = self._adoption.find_release_path(path), self._adoption.find_shared_path(path)
         if not _is_real(outer) or read_identity(inner) == read_identity(outer):
-            self._turn_old_place(inner, outer)
             return
         if _is_real(inner):
             raise _make_double(inner, outer)
@@ -163,17 +162,12 @@ class AdoptionMove:
             self._lay_ways(inner, outer, owner=_read_owner(inner))
             self._rename(inner, outer, EXCHANGE)
             self._on_step("folder given back")
-            self._turn_old_place(inner, outer)
+            self._put_link(outer, inner, step="old place linked")
+            self._close_ways(inner, outer)
         else:
             self._name_twice(outer, inner)
         self._sync(inner, outer)
         self._on_step("given back")
-
-    def _turn_old_place(self, inner, outer):
-        """Where something was given back and its place is a link, let that lead there without any way."""
-        if _is_real(inner) and _read_link(outer) is not None:
-            self._put_link(outer, inner, step="old place linked")
-            self._close_ways(inner, outer)
 
     def _name_twice(self, outer, inner):
         """Put a file in the place of the link to it, and leave it where it is: PHP remembers that name."""
