@@ -32,6 +32,7 @@ RIGHTS = (
 )
 """What the login needs everywhere: shadow databases are created and dropped for each promotion."""
 SECONDS = 20
+_ADOPT = "pressluft adopt SITE/ENV --docroot FOLDER (docs: adopt a docroot)."
 _PHP = "echo PHP_VERSION, extension_loaded('mysqli') ? '' : ' without mysqli';"
 
 
@@ -202,9 +203,11 @@ def examine_environment(environment):
     """An environment's folders, its room, and its PHP."""
     if not os.path.isdir(os.path.join(environment.root, "releases")):
         remedy = "Make {0}/releases and {0}/shared (docs: set up a node).".format(environment.root)
+        if environment.type == "production":
+            remedy = _ADOPT
         yield _miss("root of " + environment.name, "no releases/ in {0}".format(environment.root), remedy)
     elif environment.type == "production" and not os.path.islink(environment.current):
-        remedy = "pressluft adopt SITE/ENV --docroot FOLDER (docs: adopt a docroot)."
+        remedy = _ADOPT
         yield _miss("root of " + environment.name, "{0} is no link".format(environment.current), remedy)
     else:
         yield examine_space("root of " + environment.name, environment.root)
