@@ -14,7 +14,7 @@ PLAYBOOKS := $(wildcard ansible/playbooks/*.yml)
 # ansible-lint and lint-imports look for their own programs on PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help packages venv lint test demo bench bench-cutover bench-drift faults faults-day faults-cutover faults-restore faults-adopt faults-nodes fuzz lock wheel clean
+.PHONY: help packages venv lint test demo bench bench-cutover bench-drift faults faults-day faults-cutover faults-restore faults-adopt faults-nodes faults-peer fuzz lock wheel clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -75,6 +75,10 @@ faults-cutover: packages venv ## Kill every process at every step of a cut-over;
 
 faults-nodes: packages venv ## Cut the cables between three hosts at every moment of a promotion (about an hour)
 	$(BIN)/python -m pytest tests/faults -o python_files='faults_nodes.py' -s $(ARGS)
+
+faults-peer: packages venv ## Kill the relay and the agent of two nodes at every question of a step
+	PRESSLUFT_FAULTS=all $(BIN)/python -m pytest tests/integration/node/test_peer_killed.py $(ARGS)
+
 fuzz: packages venv ## Try 100,000 documents that nearly make sense
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
