@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import find_tables, run_query
@@ -11,6 +12,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error imp
 
 _MARGIN, _RESERVE = 1.2, 32 << 20  # a fifth more than measured, and 32 MiB that are never touched
 _JOURNAL_BYTES = 4 << 20
+_PLAIN_NAME = re.compile(r"[0-9A-Za-z_]+")  # others are encoded in the names of files
 _FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FULL_WORDS = ("No space left", "errno: 28", "is full", "Disk full", "Disk quota")
 
@@ -74,22 +76,35 @@ def make_full(what):
 
 def estimate_rows(conn, environment, names):
     """Rows of these tables (names without prefix) as the server guesses them, without looking."""
-    return _sum_up(conn, environment, names, "TABLE_ROWS")
+    return sum(_fetch_told(conn, environment, names, "TABLE_ROWS").values())
 
 
 def _measure_tables(conn, environment, names):
-    return _sum_up(conn, environment, names, "DATA_LENGTH + INDEX_LENGTH")
+    """Bytes of these tables: the server's word or the size of their files, whichever is more.
+
+    Its word is that of its statistics: a table that was just filled counts as empty.
+    """
+    told = _fetch_told(conn, environment, names, "DATA_LENGTH + INDEX_LENGTH")
+    folder = os.path.join(str(run_query(conn, "SELECT @@datadir")[0][0]), environment.database)
+    return sum(max(size, _measure_table_file(folder, name)) for name, size in told.items())
 
 
-def _sum_up(conn, environment, names, what):
+def _measure_table_file(folder, name):
+    """Bytes of an InnoDB table's own file; 0 where it has none that can be seen here."""
+    is_plain = _PLAIN_NAME.fullmatch(os.path.basename(folder)) and _PLAIN_NAME.fullmatch(name)
+    return measure_folder(os.path.join(folder, name + ".ibd")) if is_plain else 0
+
+
+def _fetch_told(conn, environment, names, what):
+    """What information_schema tells of each of these tables that is there, by its full name."""
     known = find_tables(conn, environment.database, environment.table_prefix)
     rows = run_query(
         conn,
         "SELECT TABLE_NAME, {0} FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s".format(what),
         (environment.database,),
     )
-    sizes = dict(rows)
-    return sum(int(sizes.get(known[name].name) or 0) for name in names if name in known)
+    told = dict(rows)
+    return {known[name].name: int(told.get(known[name].name) or 0) for name in names if name in known}
 
 
 def _say(size):

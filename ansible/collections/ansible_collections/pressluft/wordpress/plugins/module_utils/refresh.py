@@ -334,18 +334,19 @@ def _check_work(work):
         components=["."] if work.is_full else [],
         state_dir=work.state.folder,
     )
-    free_space.check_space([*needs, (work.source.root, _measure_files(work, paths))])
+    free_space.check_space([*needs, *_find_file_needs(work, paths)])
     return incoming, outgoing
 
 
-def _measure_files(work, paths):
-    """Bytes by which production's protected folders outgrow the source's."""
-    sizes = (
-        free_space.measure_folder(os.path.realpath(os.path.join(work.production.current, path)))
-        - free_space.measure_folder(find_place(work, path))
-        for path in paths
-    )
-    return max(0, sum(sizes))
+def _find_file_needs(work, paths):
+    """By how many bytes production's protected folders outgrow the source's, wherever those lie."""
+    for path in paths:
+        place = find_place(work, path)
+        size = free_space.measure_folder(os.path.realpath(os.path.join(work.production.current, path)))
+        grown = max(0, size - free_space.measure_folder(place))
+        while not os.path.exists(place):
+            place = os.path.dirname(place)
+        yield place, grown
 
 
 def _keep_quiet(work):
