@@ -20,8 +20,6 @@ from datetime import timedelta
 from pathlib import Path
 from random import Random
 
-import psutil
-
 from tests.faults.fault import Armed, list_fail_points, list_faults
 from tests.faults.fleet import ENDED, Fleet
 from tests.faults.machine import Machine
@@ -45,12 +43,13 @@ POINTS = list_fail_points()
 
 @dataclass(frozen=True)
 class Hour:
-    """What there is at the end of an hour."""
+    """What there is at the end of a twenty-fourth of the day."""
 
-    hour: int
+    minute: int
     jobs: int
     """How many jobs have ended so far."""
-    resident_mib: float
+    memory_mib: float
+    """Of all daemons in this process and of the model; packs that are mapped into memory are not counted."""
     open_files: int
     mirror_mib: float
     loose_objects: int
@@ -85,7 +84,7 @@ class LongDay:
             if (minute + 1) % max(1, self.minutes // HOURS) == 0:
                 self.fleet.look_at_promises()
                 self.tidy()
-                self.hours.append(self.measure())
+                self.hours.append(self.measure(minute + 1))
                 on_hour(self.hours[-1])
         self.fleet.settle()
 
@@ -173,25 +172,31 @@ class LongDay:
         for worker in self.fleet.workers:
             self.remote.daemons[worker].maintain()
 
-    def measure(self) -> Hour:
+    def measure(self, minute: int) -> Hour:
         """Look at what this process and its mirrors keep."""
         gc.collect()
-        me, mirror = psutil.Process(), self.remote.find_mirror(self.fleet.workers[0])
+        mirror = self.remote.find_mirror(self.fleet.workers[0])
         counted = subprocess.run(
             ["git", "-C", mirror, "count-objects", "-v"], capture_output=True, text=True, check=True
         )
         counts = dict(line.split(": ") for line in counted.stdout.splitlines())
         passes, self.passes = sorted(self.passes), []
         return Hour(
-            hour=len(self.hours) + 1,
+            minute=minute,
             jobs=sum(status in ENDED for status in self.fleet.ended.values()),
-            resident_mib=me.memory_info().rss / 2**20,
+            memory_mib=read_own_memory() / 2**20,
             open_files=self.remote.count_open(),
             mirror_mib=measure_folder(mirror) / 2**20,
             loose_objects=int(counts["count"]),
             pass_ms=1000 * passes[len(passes) // 2],
             faults=self.faults.total(),
         )
+
+
+def read_own_memory() -> int:
+    """Read how much memory of its own this process has, in bytes (proc(5), RssAnon)."""
+    lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
+    return next(int(words[1]) for words in lines if words[0] == "RssAnon:") * 1024
 
 
 def measure_folder(folder: Path) -> int:
@@ -220,7 +225,7 @@ def make_hour_table(hours: Sequence[Hour]) -> Iterator[str]:
     """Make the table of hours."""
     return make_table(
         (
-            "hour",
+            "minute",
             "jobs ended",
             "faults",
             "memory, MiB",
@@ -231,10 +236,10 @@ def make_hour_table(hours: Sequence[Hour]) -> Iterator[str]:
         ),
         (
             (
-                hour.hour,
+                hour.minute,
                 hour.jobs,
                 hour.faults,
-                f"{hour.resident_mib:.0f}",
+                f"{hour.memory_mib:.0f}",
                 hour.open_files,
                 f"{hour.mirror_mib:.1f}",
                 hour.loose_objects,

@@ -8,7 +8,15 @@ import pytest
 
 from reconciler.ports import RunOutcome, RunSpec
 from schemas.state import ErrorCode, JobStatus
-from tests.story import CHANGED, PRODUCTION_ID, Story, make_environment, make_fleet_files, make_resource
+from tests.story import (
+    CHANGED,
+    PRODUCTION_ID,
+    STAGING_ID,
+    Story,
+    make_environment,
+    make_fleet_files,
+    make_resource,
+)
 
 WAITING = "{source: staging, target: production, wait: P2D}"
 PLAIN = "{source: staging, target: production}"
@@ -96,6 +104,31 @@ def test_protection_that_is_taken_away_while_a_job_waits_still_protects_from_it(
     story.run()
     spec = next(spec for spec in story.runner.started if spec.step == "check-1")
     assert "bookings" in spec.variables["pressluft_protection"]["protected_tables"]  # type: ignore[index,call-overload,operator]
+
+
+@pytest.mark.parametrize(
+    ("extra", "part", "name"),
+    [
+        pytest.param("  protect: {tables: [bookings]}\n", "protected_tables", "bookings", id="a table"),
+        pytest.param("  protect: {paths: [invoices]}\n", "protected_paths", "invoices", id="a path"),
+        pytest.param(
+            "  promotion_preset: commerce-protect\n", "protected_tables", "wc_orders", id="a preset"
+        ),
+    ],
+)
+def test_what_protected_the_source_when_a_job_was_admitted_still_does(
+    extra: str, part: str, name: str
+) -> None:
+    story = Story()
+    path = "sites/acme/environments/staging.yaml"
+    story.commit({path: make_environment("staging", STAGING_ID, source="production", extra=extra)})
+    story.promote("early", WAITING)
+    story.commit({path: make_environment("staging", STAGING_ID, source="production")})
+    story.back_up()
+    story.clock.advance(minutes=6)
+    story.run()
+    spec = next(spec for spec in story.runner.started if spec.step == "check-1")
+    assert name in spec.variables["pressluft_protection"][part]  # type: ignore[index,call-overload,operator]
 
 
 def test_a_stricter_age_of_backups_binds_a_job_that_waits() -> None:
