@@ -91,7 +91,7 @@ def world(stack: Stack, session_folder: Path) -> Iterator[World]:
 
 def succeed(job: JobRecord) -> JobRecord:
     """Return a job that succeeded; anything else ends the run with the job's own words."""
-    assert (job.status, job.error_message) == (JobStatus.SUCCEEDED, None)
+    assert job.status is JobStatus.SUCCEEDED, f"{job.error_code}: {job.error_message}"
     return job
 
 

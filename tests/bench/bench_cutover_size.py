@@ -152,10 +152,10 @@ def change_some_code(site: Site, version: str) -> int:
 
 def show(title: str, world: MeasuredWorld, job: JobRecord, seconds: float) -> None:
     """Print what a job took."""
-    succeed(job)
     steps = ", ".join(f"{name} {taken:.1f}" for name, taken in world.steps.items())
     memory = ", ".join(f"{kind} {peak / 2**20:.0f}" for kind, peak in sorted(world.memory.items()))
     say(f"{title}: {seconds:.1f} s ({steps}); {describe_load()}\n    peak memory in MB: {memory}")
+    succeed(job)
 
 
 def act(title: str, world: MeasuredWorld, ask: object) -> JobRecord:

@@ -11,7 +11,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 def test_every_attack_is_a_test() -> None:
     page = (CHECKOUT / "docs/reference/gate-attacks.md").read_text()
     named = re.findall(r"`(test_\w+)` \|$", page, re.M)
-    folders = ("unit/reconciler", "integration/git")
+    folders = ("unit/reconciler", "integration/git", "integration/node")
     written = "\n".join(
         path.read_text() for folder in folders for path in (CHECKOUT / "tests" / folder).glob("test_*.py")
     )
