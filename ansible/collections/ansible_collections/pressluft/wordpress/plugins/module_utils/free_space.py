@@ -79,14 +79,21 @@ def estimate_rows(conn, environment, names):
     return sum(_fetch_told(conn, environment, names, "TABLE_ROWS").values())
 
 
-def _measure_tables(conn, environment, names):
-    """Bytes of these tables: the server's word or the size of their files, whichever is more.
+def measure_each_table(conn, environment, names):
+    """Bytes of each of these tables that is there, by name without prefix: the server's word or the size of its file,
+    whichever is more.
 
-    Its word is that of its statistics: a table that was just filled counts as empty.
+    The server's word is that of its statistics: a table that was just filled counts as empty.
     """
     told = _fetch_told(conn, environment, names, "DATA_LENGTH + INDEX_LENGTH")
     folder = os.path.join(str(run_query(conn, "SELECT @@datadir")[0][0]), environment.database)
-    return sum(max(size, _measure_table_file(folder, name)) for name, size in told.items())
+    return {
+        name: max(size, _measure_table_file(folder, environment.table(name))) for name, size in told.items()
+    }
+
+
+def _measure_tables(conn, environment, names):
+    return sum(measure_each_table(conn, environment, names).values())
 
 
 def _measure_table_file(folder, name):
@@ -96,7 +103,7 @@ def _measure_table_file(folder, name):
 
 
 def _fetch_told(conn, environment, names, what):
-    """What information_schema tells of each of these tables that is there, by its full name."""
+    """What information_schema tells of each of these tables that is there, by its name without prefix."""
     known = find_tables(conn, environment.database, environment.table_prefix)
     rows = run_query(
         conn,
@@ -104,7 +111,7 @@ def _fetch_told(conn, environment, names, what):
         (environment.database,),
     )
     told = dict(rows)
-    return {known[name].name: int(told.get(known[name].name) or 0) for name in names if name in known}
+    return {name: int(told.get(known[name].name) or 0) for name in names if name in known}
 
 
 def _say(size):

@@ -34,6 +34,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.environment_lo
     read_holder,
     take_lock,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.free_space import measure_each_table
 from ansible_collections.pressluft.wordpress.plugins.module_utils.measure import find_protected_paths
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
@@ -151,8 +152,9 @@ class Agent:
             )
         check_sight(self._conn, self._environment.database)
         tables = find_tables(self._conn, self._environment.database, self._environment.table_prefix)
+        sizes = measure_each_table(self._conn, self._environment, tables)
         open_snapshot(self._conn)
-        return {name: info.data_length for name, info in tables.items()}
+        return sizes
 
     def check_tables(self, names):
         """Refuse tables that cannot be copied faithfully."""
