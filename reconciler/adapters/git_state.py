@@ -62,6 +62,13 @@ class StateFolder:
             yield
         finally:
             note.unlink(missing_ok=True)
+        self._forget_leftovers(ref)
+
+    def _forget_leftovers(self, ref: str) -> None:
+        """Remove what killed processes noted of a ref that has been moved since: no lock of theirs is left."""
+        for note in self.path.glob(f"{_MOVING}*"):
+            if not _is_alive(note) and _read_note(note).ref in {ref, ""}:
+                note.unlink(missing_ok=True)
 
     def find_leftovers(self) -> tuple[Leftover, ...]:
         """Find the refs that killed processes were moving, those included that died beside us since."""
@@ -69,7 +76,10 @@ class StateFolder:
         return (*self._leftovers, *(_read_note(note) for note in notes))
 
     def _clear_leftovers(self) -> tuple[Leftover, ...]:
-        """Remove what killed processes left here, if none is alive; returns the refs they were moving."""
+        """Remove the locks that killed processes left here, if none is alive; returns the refs they were moving.
+
+        Their notes stay until the ref was moved: whoever reads one may be killed as well before the lock is old enough.
+        """
         try:
             fcntl.flock(self._in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -77,7 +87,7 @@ class StateFolder:
             return ()
         notes = list(self.path.glob(f"{_MOVING}*"))
         leftovers = tuple(_read_note(note) for note in notes)
-        for stale in [*notes, *_find_stale_locks(self.mirror)]:
+        for stale in _find_stale_locks(self.mirror):
             stale.unlink(missing_ok=True)
         fcntl.flock(self._in_use, fcntl.LOCK_SH)
         return tuple(leftover for leftover in leftovers if leftover.ref)

@@ -90,6 +90,19 @@ def test_a_lock_we_left_behind_is_removed(bare: Path, tmp_path: Path, fleet: Ope
     assert not note.exists()
 
 
+def test_a_lock_is_still_known_for_ours_after_another_daemon_came_and_went(
+    bare: Path, tmp_path: Path, fleet: OpenFleet
+) -> None:
+    _die_at(_UNDER_THE_LOCK, tmp_path, str(bare))
+    fleet(bare).close()
+    (note,) = (tmp_path / "state" / "git").glob("*/moving-ref.*")
+    for path in (bare / "refs/heads/main.lock", note):
+        _age(path)
+    repo = fleet(bare)
+    commit = repo.push_changes(Branch.STATUS, expected=repo.fetch().status, changes={"a": b"1"}, message=SAID)
+    assert git(bare, "rev-parse", "main") == commit
+
+
 def test_a_lock_of_one_that_dies_beside_us_is_removed_as_well(
     bare: Path, tmp_path: Path, fleet: OpenFleet
 ) -> None:
