@@ -20,9 +20,10 @@ from reconciler.adapters.service_manager import ALIVE, READY, STOPPING, tell_ser
 from reconciler.core.variables import NodeFolders
 from reconciler.errors import PressluftError
 from reconciler.observe import Observer
-from reconciler.reconcile import GlanceMemory, PassReport, Reconciler, run_pass
+from reconciler.reconcile import PassReport, run_pass
 from reconciler.settings import Settings, find_bundled
 from reconciler.telemetry import Telemetry
+from reconciler.worker import GlanceMemory, Reconciler
 
 ONCE_FAILURES = 5
 EMAIL = "pressluft@localhost"

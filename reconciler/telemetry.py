@@ -20,7 +20,7 @@ from reconciler.core.plan import Plan
 from reconciler.core.world import World
 from reconciler.errors import PressluftError
 from reconciler.ports import Branch, FleetRepo
-from reconciler.reconcile import Look
+from reconciler.worker import Look
 from schemas.state import ErrorCode, JobStatus
 from schemas.status import JobRecord
 

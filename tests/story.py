@@ -13,9 +13,10 @@ from reconciler.core.world import StatusView
 from reconciler.index import Index
 from reconciler.observe import Observer
 from reconciler.ports import FleetRepo, Json, RunOutcome, RunSpec, RunState
-from reconciler.reconcile import PassReport, Reconciler, run_pass
+from reconciler.reconcile import PassReport, run_pass
 from reconciler.service import Service
 from reconciler.shelf import Kind
+from reconciler.worker import Reconciler
 from schemas.status import EnvironmentRecord, JobRecord
 from tests.fake_runner import FakePlaybookRunner
 from tests.fakes import FakeFleetRepo

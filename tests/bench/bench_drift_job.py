@@ -28,9 +28,9 @@ import pytest
 from reconciler.adapters.git_repo import GitFleetRepo
 from reconciler.adapters.playbook_runner import AnsiblePlaybookRunner
 from reconciler.daemon import Daemon
-from reconciler.reconcile import Reconciler
 from reconciler.stack.mariadb import Login, MariaDB
 from reconciler.stack.sshd import Sshd
+from reconciler.worker import Reconciler
 from schemas.state import DriftStatus, Proof
 from tests.integration.node.observed_pair import PROTECTION, Pair, make_pair
 from tests.plain_fleet import PlainFleet

@@ -30,8 +30,9 @@ from reconciler.daemon import SystemClock
 from reconciler.docs.command_line import find_commands
 from reconciler.errors import PressluftError
 from reconciler.observe import Observer
-from reconciler.reconcile import Reconciler, run_pass
+from reconciler.reconcile import run_pass
 from reconciler.stack.ports import find_free_port
+from reconciler.worker import Reconciler
 from tests.contract.doc_page import CHECKOUT, PAGES, Command, list_commands, list_spans, name_page
 from tests.fake_runner import FakePlaybookRunner
 from tests.story import STEPS, Node

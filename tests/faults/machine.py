@@ -21,7 +21,8 @@ from reconciler.ports import (
     RunState,
     Tip,
 )
-from reconciler.reconcile import Reconciler, run_pass
+from reconciler.reconcile import run_pass
+from reconciler.worker import Reconciler
 from tests.faults.fault import Killed, Port, Script
 from tests.story import FakeClock
 

@@ -25,8 +25,9 @@ from reconciler.daemon import SystemClock, open_repo
 from reconciler.errors import TipMoved
 from reconciler.observe import Observer
 from reconciler.ports import Branch, CommitMessage
-from reconciler.reconcile import Reconciler, run_pass
+from reconciler.reconcile import run_pass
 from reconciler.settings import Settings
+from reconciler.worker import Reconciler
 from schemas.document import dump
 from schemas.fleet import Environment, Node, Site
 from schemas.state import (

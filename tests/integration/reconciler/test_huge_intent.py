@@ -18,7 +18,8 @@ from pathlib import Path
 from reconciler.core.variables import NodeFolders
 from reconciler.daemon import SystemClock, open_repo
 from reconciler.observe import Observer
-from reconciler.reconcile import Reconciler, run_pass
+from reconciler.reconcile import run_pass
+from reconciler.worker import Reconciler
 from reconciler.settings import Settings
 from tests.fake_runner import FakePlaybookRunner
 from tests.story import Node

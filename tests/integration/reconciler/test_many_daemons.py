@@ -25,7 +25,8 @@ from reconciler.daemon import SystemClock
 from reconciler.errors import Transient
 from reconciler.observe import Observer
 from reconciler.ports import RunOutcome, RunSpec, RunState
-from reconciler.reconcile import MOST_REFUSALS, Look, Reconciler, run_pass
+from reconciler.reconcile import run_pass
+from reconciler.worker import MOST_REFUSALS, Look, Reconciler
 from schemas.state import JobStatus
 from schemas.status import JobRecord
 from tests.fake_runner import FakePlaybookRunner

@@ -15,8 +15,8 @@ from reconciler.adapters.playbook_runner import AnsiblePlaybookRunner
 from reconciler.daemon import Daemon, open_repo
 from reconciler.errors import RepoUnusable, Transient
 from reconciler.ports import Branch, CommitMessage, RunOutcome, RunSpec, RunState
-from reconciler.reconcile import Reconciler
 from reconciler.settings import Settings
+from reconciler.worker import Reconciler
 from schemas.state import JobStatus
 from schemas.status import JobRecord
 from tests.fake_runner import FakePlaybookRunner

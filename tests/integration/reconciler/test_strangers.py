@@ -12,7 +12,8 @@ from reconciler.adapters.git_repo import TrustSettings
 from reconciler.core.variables import NodeFolders
 from reconciler.errors import Transient
 from reconciler.observe import Observer
-from reconciler.reconcile import Reconciler, run_pass
+from reconciler.reconcile import run_pass
+from reconciler.worker import Reconciler
 from tests.fake_runner import FakePlaybookRunner
 from tests.integration.git.opening import make_opener
 from tests.integration.git.people import Person, git, make_bare_repo

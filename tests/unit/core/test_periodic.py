@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from reconciler.ports import Json, RunOutcome, RunSpec, RunState
-from reconciler.reconcile import GlanceMemory, run_pass
+from reconciler.reconcile import run_pass
+from reconciler.worker import GlanceMemory
 from schemas.state import DriftStatus, ErrorCode, JobStatus, JobType
 from tests.fakes import FakeFleetRepo
 from tests.story import CHANGED, STAGING_ID, Story, make_resource

@@ -8,7 +8,8 @@ import pytest
 
 from reconciler.errors import Transient
 from reconciler.ports import Branch, CommitMessage, RunSpec, RunState
-from reconciler.reconcile import Reconciler, run_pass
+from reconciler.reconcile import run_pass
+from reconciler.worker import Reconciler
 from schemas.state import EnvironmentStatus, JobStatus
 from tests.fake_node import FakeNode, LingeringStory, make_story
 from tests.fakes import FakeFleetRepo
