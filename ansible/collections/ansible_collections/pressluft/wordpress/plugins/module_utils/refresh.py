@@ -10,7 +10,6 @@ kill anywhere is followed by an attempt that finishes what was renamed and start
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack, closing
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils import (
@@ -23,11 +22,8 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils import (
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.baseline import (
     advance_baseline,
-    find_expected,
-    find_misfit,
     make_baseline,
     name_refresh_within,
-    read_baseline,
     write_baseline,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect
@@ -38,8 +34,11 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.kept import dr
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.progress import SILENT, open_progress
+from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_check import (
+    check_work,
+    read_known,
+)
 from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_copy import (
-    check_anonymise,
     copy_data,
     copy_paths,
 )
@@ -58,18 +57,11 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_work i
     SCOPES,
     Work,
     add_own_files,
-    find_place,
-    find_pulled_tables,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import (
     OPTIONS_TABLE,
     Measure,
     make_protection,
-)
-from ansible_collections.pressluft.wordpress.plugins.module_utils.right_check import check_rights, check_sight
-from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_check import (
-    check_lengths,
-    check_tables,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.sealed_file import (
     read_sealed,
@@ -127,14 +119,14 @@ def refresh(call, *, on_step=lambda _name: None):
             writer=writer,
             config=config,
             config_dir=call.config_dir,
-            known=_read_known(call, scope, mirror),
+            known=read_known(call, scope, mirror),
             on_step=on_step,
             mirror=mirror,
             progress=SILENT if call.check_mode else stack.enter_context(open_progress(states[0])),
         )
-        _check_status(states[0], ("active", "cloning"))
+        refuse_status(states[0].environment, states[0].status, ("active", "cloning"))
         if mirror is None:
-            _check_status(states[1], ("active",))
+            refuse_status(states[1].environment, states[1].status, ("active",))
         if not call.check_mode and mirror is None:
             drop_expired(states[1], writer)
         stack.enter_context(exchange.exchange_alone(writer, call.source.id))
@@ -154,7 +146,7 @@ def _run(work, *, check_mode):
     is_open = _is_renamed(work)
     if check_mode:
         if work.mirror is None:  # else there is nothing here yet to be checked
-            _check_work(work)
+            check_work(work)
         return {"refresh": None, "health": None}
     if not is_open:
         _clean_up(work)
@@ -171,7 +163,7 @@ def _prepare(work):
     try:
         if work.mirror:
             fetch(work)
-        incoming, outgoing = _check_work(work)
+        incoming, outgoing = check_work(work)
         copied = copy_data(work, incoming)
         if work.is_full:
             work.progress.begin("copy the code")
@@ -305,50 +297,6 @@ def _make_baseline(work, copied):
     return advance_baseline(work.known, names, job_id=job_id, **measures)
 
 
-def _check_work(work):
-    """Every refusal that needs no copy; returns the names of the tables that come and go, without prefix."""
-    check_anonymise(work)
-    check_sight(work.reader, work.production.database)
-    check_rights(work.writer, [work.source.database, work.shadow, work.retired])
-    incoming, outgoing = find_pulled_tables(work)
-    check_lengths(work.source, incoming)
-    check_tables(work.reader, work.production, incoming)
-    check_tables(work.writer, work.source, outgoing)
-    if work.mirror is None:
-        release.read_current(work.production.root)
-    served = release.read_served(work.source.root)
-    paths = work.find_paths()
-    release.check_links(work.production.current, paths)
-    if served:
-        release.check_links(work.source.current, paths)
-    elif not work.is_full:
-        raise _make_unready(work, "has no release yet")
-    for path in paths:
-        find_place(work, path)
-    os.makedirs(os.path.join(work.source.root, "releases"), exist_ok=True)
-    needs = free_space.measure_needs(
-        work.writer,
-        work.source,
-        work.production,
-        tables=incoming,
-        components=["."] if work.is_full else [],
-        state_dir=work.state.folder,
-    )
-    free_space.check_space([*needs, *_find_file_needs(work, paths)])
-    return incoming, outgoing
-
-
-def _find_file_needs(work, paths):
-    """By how many bytes production's protected folders outgrow the source's, wherever those lie."""
-    for path in paths:
-        place = find_place(work, path)
-        size = free_space.measure_folder(os.path.realpath(os.path.join(work.production.current, path)))
-        grown = max(0, size - free_space.measure_folder(place))
-        while not os.path.exists(place):
-            place = os.path.dirname(place)
-        yield place, grown
-
-
 def _keep_quiet(work):
     """Code and options of the source stay as they are, but for what keeps a copy quiet."""
     served = work.source.release(release.read_served(work.source.root))
@@ -419,38 +367,3 @@ def _give_up(work, error):
     if free_space.is_full(error):
         raise free_space.make_full(str(error)) from error
     raise error
-
-
-def _read_known(call, scope, mirror):
-    """The baseline there is; a protected refresh can only advance the true one of this very production."""
-    try:
-        known = mirror.peer.ask("read_baseline") if mirror else read_baseline(call.state_dir, call.source.id)
-        expected = find_expected(call.request, call.source.id)
-        misfit = find_misfit(known, production_id=call.production.id, expected=expected)
-    except NodeError as error:
-        if error.retry:  # the other node cannot be asked now
-            raise
-        known, misfit = None, error.message
-    if known is not None and not misfit:
-        return known
-    if scope == PROTECTED_SCOPE:
-        raise NodeError(
-            "DRIFT_CHECK_FAILED",
-            "{0} has no baseline of {1} that could be advanced{2}".format(
-                call.source.name, call.production.name, misfit and ": " + misfit
-            ),
-            "Refresh it with scope full first.",
-        )
-    return None
-
-
-def _check_status(state, allowed):
-    refuse_status(state.environment, state.status, allowed)
-
-
-def _make_unready(work, reason):
-    return NodeError(
-        "SCHEMA_UNSUPPORTED",
-        "{0} {1}".format(work.source.name, reason),
-        "Refresh it with scope full first.",
-    )
