@@ -42,8 +42,9 @@ lint: venv ## Check style, types, layers and playbooks
 	ANSIBLE_COLLECTIONS_PATH=ansible/collections $(BIN)/ansible-lint --offline --profile production ansible
 	@for playbook in $(PLAYBOOKS); do $(BIN)/ansible-playbook --syntax-check "$$playbook" > /dev/null; done
 
+# Three at a time: on two cores, two leave a third of the time unused while they wait for servers.
 test: packages venv ## Run every test against real servers
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults-restore: packages venv ## Kill a restore at every one of its steps
 	PRESSLUFT_FAULTS=all $(BIN)/python -m pytest tests/integration/node/test_restore_killed.py $(ARGS)
@@ -70,7 +71,7 @@ faults-day: packages venv ## Run 10,000 jobs on real git in a day of the fake cl
 	$(BIN)/python -m tests.faults.day --write $(ARGS)
 
 faults-cutover: packages venv ## Kill every process at every step of a cut-over; takes an hour
-	PRESSLUFT_FAULTS=$(CURDIR)/cut-over-faults.md $(BIN)/python -m pytest tests/faults/test_kill_matrix.py -q $(ARGS)
+	PRESSLUFT_FAULTS=$(CURDIR)/cut-over-faults.md $(BIN)/python -m pytest tests/faults/test_kill_matrix.py tests/e2e/test_kill_over_ssh.py -q $(ARGS)
 	@cat cut-over-faults.md
 
 faults-nodes: packages venv ## Cut the cables between three hosts at every moment of a promotion (about an hour)

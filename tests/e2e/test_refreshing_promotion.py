@@ -14,6 +14,13 @@ from tests.e2e.world import World
 
 pytestmark = pytest.mark.e2e
 
+
+@pytest.fixture(scope="module", params=["ssh"])
+def connection(request: pytest.FixtureRequest) -> str:
+    """It takes a minute each; the way over SSH has all of the other one in it."""
+    return str(request.param)
+
+
 COMMENT = "INSERT INTO {p}comments (comment_author, comment_content) VALUES ('', %s)"
 
 
