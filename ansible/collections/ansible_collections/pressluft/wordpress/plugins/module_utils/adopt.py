@@ -14,7 +14,6 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.adopt_undo imp
     bring_back,
     describe,
     foresee_undo,
-    judge,
     reload,
     undo,
 )
@@ -46,6 +45,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.environment im
     read_state,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment_lock import read_holder
+from ansible_collections.pressluft.wordpress.plugins.module_utils.health import watch_pages
 from ansible_collections.pressluft.wordpress.plugins.module_utils.held_folder import find_trusted
 from ansible_collections.pressluft.wordpress.plugins.module_utils.journal import (
     ENDED_CUTS,
@@ -113,7 +113,7 @@ def _go(call, record, *, folder, on_step):
     on_step("recorded")
     move = AdoptionMove(adoption, on_step=on_step)
     notes = _move(move, adoption, call.environment, folder=folder, on_step=on_step)
-    health = judge(call.environment)
+    health = watch_pages(call.environment)
     on_step("judged")
     if not health["healthy"]:
         _take_back(adoption, call.environment, health, folder=folder, on_step=on_step)
@@ -246,7 +246,7 @@ def _check_adopted(call, record):
 
 
 def _check_healthy_before(environment):
-    health = judge(environment)
+    health = watch_pages(environment)
     if not health["healthy"]:
         raise NodeError(
             "HEALTH_CHECK_FAILED",

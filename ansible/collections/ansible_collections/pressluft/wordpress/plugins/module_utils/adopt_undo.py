@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import replace
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.adoption import (
@@ -20,13 +19,11 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.adoption_repor
     refuse_first,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.adoption_survey import survey_release
-from ansible_collections.pressluft.wordpress.plugins.module_utils.health import check_pages
+from ansible_collections.pressluft.wordpress.plugins.module_utils.health import watch_pages
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.place import read_identity
 from ansible_collections.pressluft.wordpress.plugins.module_utils.release import read_current
 from ansible_collections.pressluft.wordpress.plugins.module_utils.reload import reload_php
-
-_PAUSE_SECONDS = 1.0
 
 
 def foresee_undo(record, environment):
@@ -78,7 +75,7 @@ def bring_back(adoption, environment, *, on_step):
     move.go_back()
     problem = reload(environment)
     on_step("php reloaded")
-    health = judge(environment)
+    health = watch_pages(environment)
     if not problem:
         move.clean_up()
         return "", health, move.exchange_ms
@@ -95,17 +92,6 @@ def reload(environment):
     if not environment.fpm_service:
         return "PHP was not reloaded, since the environment has no php.fpm_service"
     return reload_php(environment.fpm_service)
-
-
-def judge(environment):
-    """Ask the pages until they were healthy for `stable_for` seconds, or are not: `{healthy, checks}`."""
-    began = time.monotonic()
-    while True:
-        checks = check_pages(environment)
-        healthy = all(check["ok"] for check in checks)
-        if not healthy or time.monotonic() - began >= environment.stable_for:
-            return {"healthy": healthy, "checks": checks}
-        time.sleep(min(_PAUSE_SECONDS, environment.stable_for))
 
 
 def describe(health):

@@ -22,6 +22,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.place import (
     NOREPLACE,
     UNABLE,
     read_identity,
+    read_ownership,
     rename_held,
 )
 
@@ -99,8 +100,7 @@ class AdoptionMove:
         adoption = self._adoption
         for path in (adoption.docroot, adoption.place):
             if read_identity(path) == adoption.tree:
-                found = os.lstat(path)
-                return path, (found.st_uid, found.st_gid)
+                return path, read_ownership(path)
         raise NodeError(
             "SCHEMA_UNSUPPORTED",
             "the folder that was {0} is neither there nor at {1}".format(adoption.docroot, adoption.place),
@@ -126,7 +126,7 @@ class AdoptionMove:
         if not _is_real(inner):
             self._share_nothing(path, inner, outer)
             return
-        owner = _read_owner(inner)
+        owner = read_ownership(inner)
         if read_identity(inner) == read_identity(outer):  # two names, left by a way back
             self._put_link(inner, aim, owner=owner, step="link put back")
             return
@@ -139,7 +139,7 @@ class AdoptionMove:
 
     def _share_nothing(self, path, inner, outer):
         """A folder that WordPress would make: it is made where it belongs, for whoever owns the folder above."""
-        owner = _read_owner(os.path.dirname(inner))
+        owner = read_ownership(os.path.dirname(inner))
         if not _is_real(outer):
             if path != UPLOADS:  # somebody removed it since it was looked at
                 return
@@ -159,7 +159,7 @@ class AdoptionMove:
         if _read_link(inner) is None:
             self._rename(outer, inner, NOREPLACE)
         elif stat.S_ISDIR(os.lstat(outer).st_mode):
-            self._lay_ways(inner, outer, owner=_read_owner(inner))
+            self._lay_ways(inner, outer, owner=read_ownership(inner))
             self._rename(inner, outer, EXCHANGE)
             self._on_step("folder given back")
             self._put_link(outer, inner, step="old place linked")
@@ -279,11 +279,6 @@ def _read_link(path):
 def _is_real(path):
     """Whether something is there that is no link."""
     return os.path.lexists(path) and not os.path.islink(path)
-
-
-def _read_owner(path):
-    found = os.lstat(path)
-    return found.st_uid, found.st_gid
 
 
 def _make_double(inner, outer):

@@ -13,6 +13,7 @@ import os
 from ansible_collections.pressluft.wordpress.plugins.module_utils.health import fetch_page
 from ansible_collections.pressluft.wordpress.plugins.module_utils.held_folder import HeldFolder
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+from ansible_collections.pressluft.wordpress.plugins.module_utils.place import read_ownership
 
 _STYLE, _PROGRAM = "probe.css", "probe.php"
 
@@ -73,7 +74,7 @@ def _is_run(address, adoption):
 def _lay_files(folder, name, adoption):
     word = _make_word(adoption)
     program = b"<?php echo 'run', ' ', '" + word + b"';\n"
-    owner = _read_owner(adoption)
+    owner = read_ownership(adoption.docroot)
     with HeldFolder(folder) as held:
         held.make_folder(name, owner=owner)
         held.adjust(name, mode=0o755)
@@ -88,7 +89,9 @@ def _lay_files(folder, name, adoption):
 
 def _lay_link(adoption, name):
     with HeldFolder(adoption.docroot) as held:
-        held.put_link(name, os.path.join(adoption.root, "releases", name), owner=_read_owner(adoption))
+        held.put_link(
+            name, os.path.join(adoption.root, "releases", name), owner=read_ownership(adoption.docroot)
+        )
 
 
 def _make_name(adoption):
@@ -97,11 +100,6 @@ def _make_name(adoption):
 
 def _make_word(adoption):
     return adoption.release.encode("ascii")
-
-
-def _read_owner(adoption):
-    found = os.lstat(adoption.docroot)
-    return found.st_uid, found.st_gid
 
 
 def _make_blind(what, remedy):

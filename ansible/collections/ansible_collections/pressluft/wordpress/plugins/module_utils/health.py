@@ -60,9 +60,20 @@ def check_health(conn, environment, *, wp_cli, source_url="", reference=None):
         *check_pages(environment, source_url, reference),
         _check_installed(environment, wp_cli),
     ]
+    return _watch(environment, checks, began, lambda: check_pages(environment, source_url, reference))
+
+
+def watch_pages(environment):
+    """As `check_health`, of the pages alone: what else there is has not changed."""
+    began = time.monotonic()
+    return _watch(environment, check_pages(environment), began, lambda: check_pages(environment))
+
+
+def _watch(environment, checks, began, ask_pages):
+    """Ask the pages again until `stable_for` seconds after `began`, or until one is not healthy."""
     while _is_healthy(checks) and time.monotonic() - began < environment.stable_for:
         time.sleep(min(_STABLE_PAUSE, environment.stable_for))
-        pages = check_pages(environment, source_url, reference)
+        pages = ask_pages()
         checks = [_find_later(check, pages) for check in checks]
     return {"healthy": _is_healthy(checks), "checks": checks}
 

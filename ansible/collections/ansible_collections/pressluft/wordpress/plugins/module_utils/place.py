@@ -108,6 +108,12 @@ def read_identity(path):
     return found.st_dev, found.st_ino
 
 
+def read_ownership(path):
+    """User and group id of what is at `path` itself. Raises FileNotFoundError."""
+    found = os.lstat(path)
+    return found.st_uid, found.st_gid
+
+
 def find_position(place):
     """Where a place stands: `before` or `after` its exchange, or `mixed`, which only a person can have done."""
     waiting = read_identity(place.waiting)

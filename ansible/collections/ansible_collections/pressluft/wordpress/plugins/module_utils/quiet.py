@@ -15,6 +15,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.held_folder im
     HeldFolder,
     find_trusted,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.place import read_ownership
 
 PLUGIN_PATH = "wp-content/mu-plugins/pressluft-quiet.php"
 OWN_FILES = (PLUGIN_PATH,)
@@ -63,7 +64,7 @@ if ( defined( 'WP_CLI' ) && WP_CLI ) {
 
 def install_plugin(release, *, production_url):
     """Write the plugin into a release's folder, owned as its index.php; one that is right stays untouched."""
-    content, owner = make_plugin(production_url), _find_owner(release)
+    content, owner = make_plugin(production_url), read_ownership(os.path.join(release, "index.php"))
     folder, name = os.path.split(PLUGIN_PATH)
     if not os.path.isdir(os.path.join(release, folder)):
         with HeldFolder(find_trusted(os.path.join(release, os.path.dirname(folder)))) as held:
@@ -99,8 +100,3 @@ def _read(held, name):
         return None
     with os.fdopen(descriptor, "rb") as stream:
         return stream.read(len(_PLUGIN) + 4096)
-
-
-def _find_owner(release):
-    found = os.lstat(os.path.join(release, "index.php"))
-    return found.st_uid, found.st_gid

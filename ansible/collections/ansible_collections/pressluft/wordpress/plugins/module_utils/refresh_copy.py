@@ -34,6 +34,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_unchan
     find_proved_tables,
     find_read_tables,
     is_rewritten_alike,
+    may_tables_stay,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_work import find_place
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import (
@@ -130,12 +131,13 @@ def _copy_rows(work, incoming, copied):
     open_snapshot(work.reader)
     try:
         work.progress.begin("measure production")
-        proved = find_proved_tables(work, incoming)
+        may_stay = may_tables_stay(work)
+        proved = find_proved_tables(work, incoming) if may_stay else set()
         read = [name for name in incoming if name not in proved]
         _measure_production(work, read, copied)
         for key in (make_key(TABLE, name) for name in proved):
             copied.production[key] = Measure(work.known["resources"][key]["production"], proof="tablespace")
-        copied.unchanged = proved | find_read_tables(work, copied, read)
+        copied.unchanged = proved | (find_read_tables(work, copied, read) if may_stay else set())
         copied.names = [name for name in incoming if name not in copied.unchanged]
         rows = estimate_rows(work.writer, production, copied.names)
         work.progress.begin("copy tables", tables=len(copied.names), rows=rows)

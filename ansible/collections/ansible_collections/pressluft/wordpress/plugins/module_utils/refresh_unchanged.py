@@ -39,9 +39,10 @@ def is_rewritten_alike(work):
 def find_proved_tables(work, names):
     """Of the tables `names`, those whose files prove that both sides are what they were after the last copy.
 
-    To be called while production's snapshot is open. A production on another node keeps its stamps there.
+    Only where `may_tables_stay`, and while production's snapshot is open. A production on another node keeps its
+    stamps there.
     """
-    if work.mirror is not None or not _may_stay(work):
+    if work.mirror is not None:
         return set()
     wanted = {name for name in names if name != OPTIONS_TABLE}
     for side, label in ((work.production, "production"), (work.source, "source")):
@@ -50,9 +51,10 @@ def find_proved_tables(work, names):
 
 
 def find_read_tables(work, copied, names):
-    """Of the tables `names`, which were read on production (`copied`), those that the source still has as copied."""
-    if not _may_stay(work):
-        return set()
+    """Of the tables `names`, which were read on production (`copied`), those that the source still has as copied.
+
+    Only where `may_tables_stay`.
+    """
     candidates = [
         name
         for name in names
@@ -63,7 +65,8 @@ def find_read_tables(work, copied, names):
     return {name for name in candidates if live[name].digest == _find_known(work, name, "source")}
 
 
-def _may_stay(work):
+def may_tables_stay(work):
+    """Whether a table may stay as it is: it was copied before, and no foreign key ties it to one that is exchanged."""
     return is_rewritten_alike(work) and not _has_foreign_keys(work)
 
 

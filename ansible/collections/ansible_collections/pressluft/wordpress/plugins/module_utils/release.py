@@ -15,6 +15,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.held_folder im
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.identity import is_within
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+from ansible_collections.pressluft.wordpress.plugins.module_utils.place import read_ownership
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import Patterns
 from ansible_collections.pressluft.wordpress.plugins.module_utils.workshop import (
     make_workshop_name,
@@ -182,10 +183,9 @@ def find_paths(top, wanted):
 def read_owner(release):
     """Whose code a release is, by its index.php: user and group id."""
     try:
-        found = os.lstat(os.path.join(release, "index.php"))
+        return read_ownership(os.path.join(release, "index.php"))
     except FileNotFoundError:
-        found = os.lstat(release)
-    return found.st_uid, found.st_gid
+        return read_ownership(release)
 
 
 def sync_tree(folder):
