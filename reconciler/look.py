@@ -13,12 +13,7 @@ from reconciler.core.periodic import make_glance_key
 from reconciler.core.tampering import make_restoration, make_restoring_message
 from reconciler.core.world import FleetView, Glances, StatusView, World
 from reconciler.errors import RepoUnusable, Transient
-from reconciler.ports import (
-    Branch,
-    RunOutcome,
-    Tampering,
-    Tip,
-)
+from reconciler.ports import Branch, RunOutcome, Tampering, Tip
 from reconciler.worker import MOST_REFUSALS, Look, Reconciler, TooBusy
 from schemas.state import JobStatus, JobType
 from schemas.status import JobRecord
@@ -72,7 +67,7 @@ def put_right(reconciler: Reconciler, tip: Tip, tampering: Tampering) -> None:
     Raises `Transient` while it waits: another daemon may be in dispute with this one (`core/dispute.py`).
     """
     now = reconciler.clock.now()
-    pause = find_pause(reconciler.disputes[-1], tampering, now=now)
+    pause = find_pause(reconciler.disputes.dispute, tampering, now=now)
     if pause is not None:
         raise Transient(describe_dispute(tampering), retry_after=pause.total_seconds())
     trusted = reconciler.observer.read_status(tampering.trusted)
@@ -83,7 +78,7 @@ def put_right(reconciler: Reconciler, tip: Tip, tampering: Tampering) -> None:
         changes=dict(make_restoration(tampering, trusted, now=now)),
         message=make_restoring_message(tampering),
     )
-    reconciler.disputes[:] = [count_dispute(reconciler.disputes[-1], tampering, now=now)]
+    reconciler.disputes.dispute = count_dispute(reconciler.disputes.dispute, tampering, now=now)
     log.error(
         "status/ was changed by somebody else and is put right",
         event_kind="tampering",

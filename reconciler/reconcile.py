@@ -25,11 +25,7 @@ from reconciler.core.story import make_message
 from reconciler.core.world import World
 from reconciler.errors import TipMoved
 from reconciler.look import observe
-from reconciler.ports import (
-    Branch,
-    CommitMessage,
-    Tip,
-)
+from reconciler.ports import Branch, CommitMessage, Tip
 from reconciler.runs import forget_glance, forget_runs, is_spent, start_glance, start_run
 from reconciler.worker import MOST_REFUSALS, Look, Reconciler, TooBusy
 from schemas.state import JobStatus

@@ -8,11 +8,7 @@ import structlog
 
 from reconciler.core.periodic import make_glance_key
 from reconciler.errors import Transient
-from reconciler.ports import (
-    RunOutcome,
-    RunSpec,
-    RunState,
-)
+from reconciler.ports import RunOutcome, RunSpec, RunState
 from reconciler.worker import Reconciler
 from schemas.state import ErrorCode
 from schemas.status import JobRecord

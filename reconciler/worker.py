@@ -63,6 +63,13 @@ class GlanceMemory:
     last: dict[UUID, datetime] = field(default_factory=dict)
 
 
+@dataclass
+class DisputeMemory:
+    """How this process stands with strangers who sign."""
+
+    dispute: Dispute = field(default_factory=Dispute)
+
+
 @dataclass(frozen=True, slots=True)
 class Reconciler:
     """The ports a pass acts through, and who it is."""
@@ -84,8 +91,8 @@ class Reconciler:
     """Runs that could not be started in this process: they count as failed."""
     glances: GlanceMemory | None = None
     """What the periodic looks of this process have come to; `None` where it takes none."""
-    disputes: list[Dispute] = field(default_factory=lambda: [Dispute()])
-    """The dispute of this process, as the only item."""
+    disputes: DisputeMemory = field(default_factory=DisputeMemory)
+    """The dispute of this process."""
     claims: set[tuple[UUID, int]] = field(default_factory=set)
     """Jobs and epochs that this process claimed: what else runs under our name was a process before this one."""
 

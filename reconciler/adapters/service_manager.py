@@ -22,7 +22,6 @@ def tell_service_manager(state: str) -> None:
     if not address.startswith(("/", "@")):
         return
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as messenger:
-        messenger.settimeout(
-            STOPPING_SECONDS if state == STOPPING else 0
-        )  # who does not read must not stop us
+        # Who does not read must not stop us.
+        messenger.settimeout(STOPPING_SECONDS if state == STOPPING else 0)
         messenger.sendto(state.encode(), address.replace("@", "\0", 1) if address[0] == "@" else address)
