@@ -59,9 +59,9 @@ def test_only_lines_of_known_kinds_are_repeated(make_config: MakeConfig) -> None
     assert "may be shown" in restic.make_error("check", "token=hunter2").message
 
 
-def test_no_secret_is_on_the_command_line(
-    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in for restic: writes what it was given into the files argv and env."""
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "restic").write_text(
@@ -69,6 +69,27 @@ def test_no_secret_is_on_the_command_line(
     )
     (folder / "restic").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("told")
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        pytest.param("", "GOMEMLIMIT=128MiB\n", id="by itself"),
+        pytest.param("GOMEMLIMIT=1GiB\n", "GOMEMLIMIT=1GiB\n", id="as the owner wants"),
+    ],
+)
+def test_restics_memory_is_bounded(
+    make_config: MakeConfig, tmp_path: Path, environment: str, expected: str
+) -> None:
+    _open(make_config(environment=environment), tmp_path)
+    assert expected in (tmp_path / "env").read_text()
+
+
+@pytest.mark.usefixtures("told")
+def test_no_secret_is_on_the_command_line(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FROM_OUTSIDE", "inherited")
     config = make_config("rest:http://ann:s3cret@127.0.0.1:1/", "# keys\nAWS_ACCESS_KEY_ID = 'hunter2'\n")
     _open(config, tmp_path)

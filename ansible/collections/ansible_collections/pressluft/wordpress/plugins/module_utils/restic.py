@@ -16,8 +16,9 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error imp
 COMMAND_SECONDS = 600
 TRANSFER_SECONDS = 6 * 3600  # spec.md §5: a backup may take 6 h
 _MEMORY = "128MiB"
-"""Where Go's collector begins to work harder. Reading 500 MB back took 194 MB without it, 138 MB with it, in the same time
-(docs/reference/cut-over-bench.md). An environment_file may name another GOMEMLIMIT, for a repository of many terabytes."""
+"""Above this Go's collector works harder. Reading 500 MB back took up to 194 MB without it, 138 MB with it, in the same
+time (docs/reference/cut-over-bench.md). An environment_file may set another GOMEMLIMIT: the index of a very large
+repository alone takes more."""
 INCOMPLETE = 3  # restic backup's exit code when a file vanished or could not be read
 _LOCK_ATTEMPTS, _LOCK_PAUSE_SECONDS = 40, 3.0
 _LOCKED = "already locked"
