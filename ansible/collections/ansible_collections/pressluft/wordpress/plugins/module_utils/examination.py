@@ -20,10 +20,14 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config im
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.prepare import PROGRAM, UNIT, pack_code
 from ansible_collections.pressluft.wordpress.plugins.module_utils.restic import Restic
+from ansible_collections.pressluft.wordpress.plugins.module_utils.server_check import (
+    REMEDY,
+    is_new_enough,
+    read_server,
+)
 
 OK, WARNING, MISSING = "ok", "warning", "missing"
 OLDEST_PYTHON = (3, 8)
-OLDEST_MARIADB = (10, 6, 1)  # the first whose RENAME TABLE is atomic and crash-safe (design §5)
 OLDEST_RESTIC = (0, 12)
 LEAST_FREE_BYTES = 1 << 30
 RIGHTS = (
@@ -121,8 +125,7 @@ def examine_database(config, environments):
         yield _miss("database", error.message, "Install MariaDB and write the login into mysql.cnf.")
         return
     with closing(connection) as conn:
-        [(version, comment)] = run_query(conn, "SELECT VERSION(), @@version_comment")
-        yield judge_server(str(version), str(comment))
+        yield judge_server(read_server(conn))
         yield judge_rights([str(row[0]) for row in run_query(conn, "SHOW GRANTS")])
         known = {row[0] for row in run_query(conn, "SHOW DATABASES")}
     for environment in environments:
@@ -132,20 +135,15 @@ def examine_database(config, environments):
             yield _miss(name, "there is no {0}".format(environment.database), remedy)
 
 
-def judge_server(version, comment):
+def judge_server(server):
     """MariaDB 10.6.1 and newer is needed; MySQL 8 understands our SQL but is untested."""
-    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-    if "mariadb" not in (version + comment).lower():
-        text = "MySQL {0}: untested".format(version)
-        if numbers >= (8,):
-            return _find(
-                "database", WARNING, text, "Use MariaDB 10.6.1 or newer, which every release is tested with."
-            )
-        return _miss("database", text + " and too old", "Use MariaDB 10.6.1 or newer.")
-    if numbers < OLDEST_MARIADB:
-        remedy = "Upgrade to MariaDB 10.6.1 or newer: RENAME TABLE of older ones does not survive a crash."
-        return _miss("database", "MariaDB {0}".format(version), remedy)
-    return _find("database", OK, "MariaDB {0}".format(version))
+    if not is_new_enough(server):
+        return _miss("database", server, REMEDY)
+    if not server.startswith("MariaDB "):
+        return _find(
+            "database", WARNING, server + ": untested", "Use MariaDB, which every release is tested with."
+        )
+    return _find("database", OK, server)
 
 
 def judge_rights(grants):

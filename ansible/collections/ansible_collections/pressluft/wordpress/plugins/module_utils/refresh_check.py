@@ -27,12 +27,14 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_check i
     check_lengths,
     check_tables,
 )
+from ansible_collections.pressluft.wordpress.plugins.module_utils.server_check import check_server
 
 
 def check_work(work):
     """Every refusal that needs no copy; returns the names of the tables that come and go, without prefix."""
     check_anonymise(work)
     check_sight(work.reader, work.production.database)
+    check_server(work.writer)
     check_rights(work.writer, [work.source.database, work.shadow, work.retired])
     incoming, outgoing = find_pulled_tables(work)
     check_lengths(work.source, incoming)

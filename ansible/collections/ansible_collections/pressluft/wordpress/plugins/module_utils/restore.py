@@ -57,6 +57,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.restored_file 
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.right_check import check_rights
 from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_check import check_tables
+from ansible_collections.pressluft.wordpress.plugins.module_utils.server_check import check_server
 from ansible_collections.pressluft.wordpress.plugins.module_utils.stage import (
     check_active,
     check_names,
@@ -192,6 +193,7 @@ def _stage_anew(work):
 def _put_together(work):
     live = work.environment.database
     retired = exchange.make_database_name(live, "old_", work.state.job.id)
+    check_server(work.conn)
     check_rights(work.conn, [live, work.shadow, retired])
     digests = _read_digests(work)
     replaced = find_tables(work.conn, work.environment.database, work.environment.table_prefix)

@@ -59,6 +59,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_check i
     check_tables,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.sealed_file import write_sealed
+from ansible_collections.pressluft.wordpress.plugins.module_utils.server_check import check_server
 from ansible_collections.pressluft.wordpress.plugins.module_utils.shadow import (
     fill_shadow,
     make_source_changed,
@@ -310,6 +311,7 @@ def _make_cut(work, installed):
 def _check_rights(work):
     live = work.call.production.database
     retired = exchange.make_database_name(live, "old_", work.job_id)
+    check_server(work.writer)
     check_rights(work.writer, [live, work.shadow, retired])
     if not work.call.peer:
         check_sight(work.writer, work.call.source.database)
