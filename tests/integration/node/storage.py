@@ -8,11 +8,8 @@ import subprocess
 from pathlib import Path
 
 
-def find_data_pack(repository: Path, *, password: Path) -> Path:
-    """Find a pack that holds contents of files and nothing else.
-
-    restic looks for a lost pack of folders for 90 s, over and over; a lost pack of contents it tells at once.
-    """
+def find_pack(repository: Path, *, password: Path, holds: str) -> Path:
+    """Find a pack that `holds` one kind of blob and nothing else: `data`, contents of files, or `tree`, folders."""
 
     def ask(*words: str) -> str:
         environment = dict(os.environ, RESTIC_REPOSITORY=str(repository), RESTIC_PASSWORD_FILE=str(password))
@@ -24,5 +21,5 @@ def find_data_pack(repository: Path, *, password: Path) -> Path:
         for name in ask("list", "index").split()
         for pack in json.loads(ask("cat", "index", name))["packs"]
     ]
-    found = next(pack["id"] for pack in packs if {blob["type"] for blob in pack["blobs"]} == {"data"})
+    found = next(pack["id"] for pack in packs if {blob["type"] for blob in pack["blobs"]} == {holds})
     return repository / "data" / found[:2] / found

@@ -38,7 +38,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error imp
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import make_protection
 
 from reconciler.stack.mariadb import Login, MariaDB
-from tests.integration.node.storage import find_data_pack
+from tests.integration.node.storage import find_pack
 
 PROTECTION = {
     "protected_paths": ["wp-content/uploads"],
@@ -292,9 +292,11 @@ def test_a_snapshot_that_was_forgotten_is_not_valid(node: Node) -> None:
     assert "no longer in the storage" in answer["reason"]
 
 
-def test_a_lost_pack_makes_the_backup_not_valid(node: Node) -> None:
+@pytest.mark.parametrize("holds", ["data", "tree"])
+def test_a_lost_pack_makes_the_backup_not_valid(node: Node, holds: str) -> None:
     node.create()
-    find_data_pack(node.folder / "repository", password=node.folder / "config/restic.password").unlink()
+    password = node.folder / "config/restic.password"
+    find_pack(node.folder / "repository", password=password, holds=holds).unlink()
     answer = node.verify()
     assert not answer["valid"]
     assert "restic check failed" in answer["reason"]

@@ -2,6 +2,7 @@
 what is the matter. On a real file system that is really full, with restic's own words."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error imp
 from tests.integration.node.test_backup import Node, node, repository
 from tests.integration.node.test_full_disk import fill
 from tests.integration.node.test_stage import mount_small
+from tests.s3 import S3Storage
 
 __all__ = ["node", "repository"]
 
@@ -31,6 +33,49 @@ def test_a_backup_that_does_not_fit_leaves_the_earlier_one_good(node: Node) -> N
         assert not node.dump_folder.exists()
         upload.unlink()
         assert node.create()["snapshot_id"] != first["snapshot_id"], "it goes on where there is room again"
+
+
+def test_s3_storage_that_is_full_fails_the_backup_and_leaves_the_gate_unmet(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restic_module, "_TRIES", 3)  # a second instead of two minutes
+    with mount_small(node.folder / "repository", megabytes=2), serve_s3(node):
+        upload = node.root / "shared/wp-content/uploads/large.bin"
+        upload.write_bytes(os.urandom(4 << 20))
+        with pytest.raises(NodeError, match=r"storage does not take .*client\.PutObject: ") as refused:
+            node.create()
+        assert refused.value.code == "BACKUP_INVALID"
+        assert "whether it is full" in refused.value.remedy
+        assert node.verify()["reason"] == "there is no completed full backup"
+        grow(node.folder / "repository", megabytes=16)
+        first = node.create()
+        assert node.verify()["valid"] is True, "it goes on where there is room again"
+        upload.write_bytes(os.urandom(20 << 20))
+        with pytest.raises(NodeError, match="storage does not take"):
+            node.create()
+        assert node.verify()["snapshot_id"] == first["snapshot_id"]
+        assert node.verify()["valid"] is True, "what was stored before is still good"
+        assert not node.dump_folder.exists()
+
+
+@contextmanager
+def serve_s3(node: Node) -> Iterator[None]:
+    """Serve the folder of the repository as S3 storage, which is what the node's configuration names."""
+    folder, config = node.folder / "repository", node.folder / "config"
+    with S3Storage(folder) as served:
+        served.write_keys(config / "restic.env")
+        text = re.sub(
+            r"(?m)^repository = .*$", f"repository = {served.repository}", (config / "node.ini").read_text()
+        )
+        (config / "node.ini").write_text(f"{text}environment_file = {config}/restic.env\ninitialise = yes\n")
+        yield
+
+
+def grow(folder: Path, *, megabytes: int) -> None:
+    """Let a small file system hold more."""
+    subprocess.run(
+        ["mount", "-o", f"remount,size={megabytes}m", str(folder)], check=True, capture_output=True
+    )
 
 
 def test_a_storage_without_a_free_byte_is_called_full_whatever_is_asked_of_it(node: Node) -> None:

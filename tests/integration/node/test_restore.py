@@ -13,7 +13,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error imp
 from reconciler.stack.mariadb import MariaDB
 from tests.integration.node.plain_site import BROKEN, THEME
 from tests.integration.node.restored_site import Restoring, make_restoring
-from tests.integration.node.storage import find_data_pack
+from tests.integration.node.storage import find_pack
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def test_a_backup_that_cannot_be_restored_is_refused(
 def test_a_lost_pack_is_refused_before_anything_is_done(restoring: Restoring) -> None:
     snapshot = restoring.back_up()
     config = Path(restoring.promotion.config_dir)
-    find_data_pack(restoring.repository, password=config / "restic.password").unlink()
+    find_pack(restoring.repository, password=config / "restic.password", holds="data").unlink()
     with pytest.raises(NodeError) as refused:
         restoring.anew().verify(snapshot)
     assert refused.value.code == "BACKUP_INVALID"

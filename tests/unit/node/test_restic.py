@@ -12,6 +12,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error imp
 from ansible_collections.pressluft.wordpress.plugins.module_utils.restic import (
     Restic,
     escape_pattern,
+    find_vain,
     open_repository,
 )
 
@@ -57,6 +58,32 @@ def test_only_lines_of_known_kinds_are_repeated(make_config: MakeConfig) -> None
     )
     assert error.message == "restic check failed: Fatal: wrong password or no key found"
     assert "may be shown" in restic.make_error("check", "token=hunter2").message
+
+
+GONE = "open /backups/data/b2/b27e: no such file or directory"
+REFUSED = "client.PutObject: Internal Error"
+
+
+@pytest.mark.parametrize(
+    ("what", "why", "times", "expected"),
+    [
+        pytest.param("Load(<data/b27e6e74d1>, 250, 682581)", GONE, 2, "", id="a lost pack, once more"),
+        pytest.param("Load(<data/b27e6e74d1>, 250, 682581)", GONE, 3, GONE, id="a lost pack"),
+        pytest.param("Load(<lock/aa993c39e0>, 0, 0)", GONE, 20, "", id="a lock that somebody took away"),
+        pytest.param("Save(<data/aa993c39e0>)", REFUSED, 9, "", id="a storage that may be busy"),
+        pytest.param("Save(<data/aa993c39e0>)", REFUSED, 10, REFUSED, id="a storage that takes nothing"),
+    ],
+)
+def test_what_restic_tries_in_vain_is_told(what: str, why: str, times: int, expected: str) -> None:
+    said = f"{what} returned error, retrying after 552.330144ms: {why}\n" * times
+    assert find_vain(said.encode()) == expected
+
+
+def test_tries_of_different_things_do_not_add_up() -> None:
+    lines = [
+        f"Save(<data/{number:010x}>) returned error, retrying after 1s: {REFUSED}\n" for number in range(20)
+    ]
+    assert find_vain("".join(lines).encode()) == ""
 
 
 @pytest.fixture

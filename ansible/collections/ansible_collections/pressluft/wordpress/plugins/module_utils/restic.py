@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import re
+import signal
 import stat
 import subprocess
 import time
+from collections import Counter
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils import durable_file
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
@@ -22,11 +24,23 @@ repository alone takes more."""
 INCOMPLETE = 3  # restic backup's exit code when a file vanished or could not be read
 _LOCK_ATTEMPTS, _LOCK_PAUSE_SECONDS = 40, 3.0
 _LOCKED = "already locked"
+_TRIES, _TRIES_FOR_MISSING = 10, 3
+"""How often restic may try one thing in vain before it is stopped. A pack that is not there does not come back. restic
+0.14 tries everything 10 times, a minute for each lost pack of folders; later ones go on for a quarter of an hour.
+"""
+_LOOK_SECONDS = 1.0
+_END_SECONDS = 30
+# Not of locks: another restic takes its own away at any time, and nobody misses it.
+_VAIN = re.compile(
+    r"^(?P<what>(?:Save\(|Load\(<data/).*?\)) returned error, retrying after [^:]+: (?P<why>.*)$",
+    re.MULTILINE,
+)
+_MISSING = re.compile(r"no such file|not exist|not found", re.IGNORECASE)
 # Only lines of these kinds are ever repeated: what a backend prints beside them may hold what it was given. Why a lock
 # cannot be written is in a line of its own: a system call and a path, or a call to the storage.
 _TELLING = re.compile(
     r"^(Fatal: |error: |unable to |wrong password|repository is |Is there a repository"
-    r"|(?:write|open|create|mkdir|rename|sync|close|chmod) /\S+: |client\.\w+: )"
+    r"|(?:write|open|create|mkdir|rename|sync|close|chmod) /\S+: |client\.\w+: |The specified key does not exist)"
 )
 _USER_INFO = re.compile(r"://[^/@\s]+@")
 _NO_REPOSITORY = re.compile(
@@ -44,7 +58,9 @@ _CAUSES = (
         False,
     ),
     (
-        re.compile(r"no space left|quota|disk full|insufficient storage", re.IGNORECASE),
+        re.compile(
+            r"no space left|quota|disk full|insufficient storage|storage.?full|minimum free", re.IGNORECASE
+        ),
         "the storage is full",
         "Make room there (restic cannot even forget without a free byte), or shorten the fleet's retention.",
         False,
@@ -59,6 +75,12 @@ _CAUSES = (
         "Look whether the node reaches the storage; the job can be run again at any time.",
         True,
     ),
+    (
+        re.compile(r"client\.PutObject: "),
+        "the storage does not take what is written to it",
+        "Look whether it is full (some servers then speak of an internal error) or out of order; then try again.",
+        True,
+    ),
 )
 """What restic's words mean, what to do, and whether it may pass by itself; the first that fits counts."""
 
@@ -69,7 +91,8 @@ class Restic:
     def __init__(self, config, *, cache_dir):
         self.repository = config.restic_repository
         self.snapshots = []
-        self._environment = {"GOMEMLIMIT": _MEMORY}
+        # restic tells how far it is 60 times a second: 300 MB of lines in six hours.
+        self._environment = {"GOMEMLIMIT": _MEMORY, "RESTIC_PROGRESS_FPS": "0.1"}
         self._environment.update(_read_environment_file(config.restic_environment_file))
         self._environment.update(
             PATH=os.environ.get("PATH", os.defpath),
@@ -115,20 +138,10 @@ class Restic:
     @contextlib.contextmanager
     def stream(self, arguments):
         """Run `restic <arguments>` and yield its stdout. Raises `NodeError` unless it ended well, wholly read."""
-        with subprocess.Popen(
-            ["restic", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=self._environment,
-        ) as process:
-            try:
-                yield process.stdout
-                process.stdout.read()
-                said = process.stderr.read().decode("utf-8", "replace")
-            except BaseException:
-                process.kill()
-                raise
+        with self._start(arguments) as process:
+            yield process.stdout
+            process.stdout.read()
+            said = process.stderr.read().decode("utf-8", "replace")
             if process.wait() != 0:
                 raise self.make_error(arguments[0], said)
 
@@ -156,27 +169,68 @@ class Restic:
         )
 
     def _run_once(self, arguments, timeout, descriptors=()):
-        try:
-            return subprocess.run(
-                ["restic", *arguments],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                env=self._environment,
-                timeout=timeout,
-                pass_fds=descriptors,
-                check=False,
-            )
-        except FileNotFoundError as error:
-            raise NodeError(
-                "BACKUP_INVALID", "restic is not installed on this node", "Install it: apt install restic."
-            ) from error
-        except subprocess.TimeoutExpired as error:
+        """Run restic to its end, or until it tries the same thing in vain; returns what `subprocess.run` would."""
+        deadline = time.monotonic() + timeout
+        with self._start(arguments, descriptors) as process:
+            while time.monotonic() < deadline:
+                try:
+                    out, said = process.communicate(timeout=_LOOK_SECONDS)
+                except subprocess.TimeoutExpired as waiting:
+                    reason = find_vain(waiting.stderr or b"")
+                    if not reason:
+                        continue
+                    _end(process)
+                    raise self.make_error(arguments[0], reason) from waiting
+                return subprocess.CompletedProcess(arguments, process.returncode, out, said)
             raise NodeError(
                 "BACKUP_INVALID",
                 "restic {0} did not end within {1:.0f} s".format(arguments[0], timeout),
                 "Look at the storage that node.ini names.",
                 retry=True,
+            )
+
+    @contextlib.contextmanager
+    def _start(self, arguments, descriptors=()):
+        """A restic with pipes for what it says; it does not outlive an error."""
+        try:
+            started = subprocess.Popen(
+                ["restic", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=self._environment,
+                pass_fds=descriptors,
+            )
+        except FileNotFoundError as error:
+            raise NodeError(
+                "BACKUP_INVALID", "restic is not installed on this node", "Install it: apt install restic."
             ) from error
+        with started as process:
+            try:
+                yield process
+            except BaseException:
+                process.kill()
+                raise
+
+
+def find_vain(said):
+    """Why restic will not succeed, by the lines about its tries so far (bytes); empty while it may."""
+    tries = Counter(
+        (found["what"], found["why"]) for found in _VAIN.finditer(said.decode("utf-8", "replace"))
+    )
+    for (_what, why), count in tries.items():
+        if count >= (_TRIES_FOR_MISSING if _MISSING.search(why) else _TRIES):
+            return why
+    return ""
+
+
+def _end(process):
+    """Let restic take its lock away, which it does when interrupted."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.communicate(timeout=_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def open_repository(config, *, cache_dir, may_initialise):
