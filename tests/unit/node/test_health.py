@@ -230,3 +230,13 @@ def test_purging_takes_only_what_has_the_shape_of_a_cached_page(tmp_path: Path) 
     assert purge_pages(str(tmp_path)) == 1
     assert not page.exists()
     assert all(path.exists() for path in others)
+
+
+def test_the_checks_that_failed_are_told_in_one_line() -> None:
+    checks = [
+        {"name": "http https://shop.test/", "ok": False, "detail": "HTTP 500"},
+        {"name": "wordpress", "ok": True, "detail": "installed"},
+        {"name": "database", "ok": False, "detail": "no answer"},
+    ]
+    assert health.describe_failures(checks) == "http https://shop.test/: HTTP 500; database: no answer"
+    assert health.describe_failures(checks[1:2]) == ""

@@ -12,7 +12,6 @@ import os
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.adopt_undo import (
     bring_back,
-    describe,
     foresee_undo,
     reload,
     undo,
@@ -45,7 +44,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.environment im
     read_state,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment_lock import read_holder
-from ansible_collections.pressluft.wordpress.plugins.module_utils.health import watch_pages
+from ansible_collections.pressluft.wordpress.plugins.module_utils.health import describe_failures, watch_pages
 from ansible_collections.pressluft.wordpress.plugins.module_utils.held_folder import find_trusted
 from ansible_collections.pressluft.wordpress.plugins.module_utils.journal import (
     ENDED_CUTS,
@@ -152,7 +151,8 @@ def _take_back(adoption, environment, health, *, folder, on_step):
     raise NodeError(
         "HEALTH_CHECK_FAILED",
         "once it was moved, the site was not healthy ({0}); the docroot is a plain one again and {1}".format(
-            describe(health), "healthy" if after["healthy"] else "still not healthy: " + describe(after)
+            describe_failures(health["checks"]),
+            "healthy" if after["healthy"] else "still not healthy: " + describe_failures(after["checks"]),
         ),
         "Look at the web server's and PHP's error logs of that moment, then try again.",
         partial={"health": after},
@@ -250,7 +250,7 @@ def _check_healthy_before(environment):
     if not health["healthy"]:
         raise NodeError(
             "HEALTH_CHECK_FAILED",
-            "the site is not healthy as it is: {0}".format(describe(health)),
+            "the site is not healthy as it is: {0}".format(describe_failures(health["checks"])),
             "Correct the site, or spec.url and spec.health of the environment: else nobody could tell whether"
             " moving it did harm.",
             partial={"health": health},

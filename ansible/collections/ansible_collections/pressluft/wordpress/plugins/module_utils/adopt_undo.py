@@ -19,7 +19,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.adoption_repor
     refuse_first,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.adoption_survey import survey_release
-from ansible_collections.pressluft.wordpress.plugins.module_utils.health import watch_pages
+from ansible_collections.pressluft.wordpress.plugins.module_utils.health import describe_failures, watch_pages
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.place import read_identity
 from ansible_collections.pressluft.wordpress.plugins.module_utils.release import read_current
@@ -58,7 +58,9 @@ def undo(record, environment, *, folder, on_step):
     if not health["healthy"]:
         raise NodeError(
             "HEALTH_CHECK_FAILED",
-            "the docroot is a plain one again, but the site is not healthy: {0}".format(describe(health)),
+            "the docroot is a plain one again, but the site is not healthy: {0}".format(
+                describe_failures(health["checks"])
+            ),
             "Look at the site and at PHP's error log; nothing of Pressluft's is in the way any more.",
             partial={"adoption": report, "health": health},
         )
@@ -92,13 +94,6 @@ def reload(environment):
     if not environment.fpm_service:
         return "PHP was not reloaded, since the environment has no php.fpm_service"
     return reload_php(environment.fpm_service)
-
-
-def describe(health):
-    """The checks that failed, in one line."""
-    return "; ".join(
-        "{0} {1}".format(check["name"], check["detail"]) for check in health["checks"] if not check["ok"]
-    )
 
 
 def _look(record, environment):

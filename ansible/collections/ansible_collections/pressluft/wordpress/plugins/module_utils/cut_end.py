@@ -34,6 +34,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.environment im
     make_environment_folder_path,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment_lock import take_lock
+from ansible_collections.pressluft.wordpress.plugins.module_utils.health import describe_failures
 from ansible_collections.pressluft.wordpress.plugins.module_utils.journal import REVERSED
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
 from ansible_collections.pressluft.wordpress.plugins.module_utils.resource import Measure
@@ -134,10 +135,7 @@ def drop_boxes(cut):
 
 def make_unhealthy(cut, noted):
     """The error of a cut-over that was reversed; `noted` is the journal's cut."""
-    checks = noted["health"]["checks"]
-    failed = "; ".join(
-        "{0}: {1}".format(check["name"], check["detail"]) for check in checks if not check["ok"]
-    )
+    failed = describe_failures(noted["health"]["checks"])
     back = "The old release is back and healthy."
     if not noted["health_after"]["healthy"]:
         back = "The old release is back but is not healthy either, so the environment is failed."

@@ -78,6 +78,11 @@ def _watch(environment, checks, began, ask_pages):
     return {"healthy": _is_healthy(checks), "checks": checks}
 
 
+def describe_failures(checks):
+    """The `checks` that failed, in one line; empty where all are good."""
+    return "; ".join("{0}: {1}".format(check["name"], check["detail"]) for check in checks if not check["ok"])
+
+
 def take_reference(environment, source_url):
     """Look at the pages before a cut-over; one that does not answer shows nothing."""
     pages = {url: fetch_page(url) for url in environment.health_urls}

@@ -24,7 +24,10 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.environment im
     read_finished,
     read_state,
 )
-from ansible_collections.pressluft.wordpress.plugins.module_utils.health import check_health
+from ansible_collections.pressluft.wordpress.plugins.module_utils.health import (
+    check_health,
+    describe_failures,
+)
 from ansible_collections.pressluft.wordpress.plugins.module_utils.journal import read_journal
 from ansible_collections.pressluft.wordpress.plugins.module_utils.kept import drop_expired
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
@@ -127,14 +130,11 @@ def _check_one_release(state, conn):
 
 
 def _check_healthy(health, problem):
-    failed = [
-        "{0}: {1}".format(check["name"], check["detail"]) for check in health["checks"] if not check["ok"]
-    ]
-    failed += [problem] if problem else []
+    failed = "; ".join(part for part in (describe_failures(health["checks"]), problem) if part)
     if failed:
         raise NodeError(
             "HEALTH_CHECK_FAILED",
-            "the site is not healthy: {0}".format("; ".join(failed)),
+            "the site is not healthy: {0}".format(failed),
             "The environment stays failed. Correct what is named, or restore a backup, then reset again.",
             partial={"health": health},
         )
