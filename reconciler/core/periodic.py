@@ -62,9 +62,8 @@ def is_due(last: datetime, *, now: datetime, interval: timedelta) -> bool:
 
 
 def list_glances(world: World) -> Iterator[JobView]:
-    """List a view for each source that can be looked at now: both sides rest, on one node."""
-    here = (view for view in list_sources(world) if not view.parties.other_nodes)
-    return (view for view in here if not list_restless(view.parties, world))
+    """List a view for each source that can be looked at now: both sides rest."""
+    return (view for view in list_sources(world) if not list_restless(view.parties, world))
 
 
 def list_sources(world: World) -> Iterator[JobView]:
@@ -106,8 +105,8 @@ def make_job(parties: Parties, world: World) -> JobRecord:
 
 
 def find_glance_keys(view: JobView) -> set[Key]:
-    """Find the site and the node that a glance looks at."""
-    return {("site", view.job.site), ("node", view.parties.node.metadata.id)}
+    """Find the site that a glance looks at, and the nodes."""
+    return {("site", view.job.site), *(("node", node.metadata.id) for node in view.parties.nodes)}
 
 
 def find_source_id(view: JobView) -> UUID:

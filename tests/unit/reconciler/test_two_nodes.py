@@ -7,8 +7,10 @@ from uuid import uuid5
 import pytest
 
 from reconciler.ports import RunOutcome, RunSpec
+from reconciler.worker import GlanceMemory
 from schemas.state import JobStatus
 from tests.story import (
+    CHANGED,
     NODE_ID,
     SPACE,
     STAGING_ID,
@@ -16,6 +18,7 @@ from tests.story import (
     make_environment,
     make_fleet_files,
     make_intent,
+    make_resource,
     make_site_files,
 )
 
@@ -24,6 +27,12 @@ from tests.story import (
 def story() -> Story:
     """Production on web-1, staging on web-2."""
     story = Story()
+    part(story)
+    return story
+
+
+def part(story: Story) -> None:
+    """Move staging to a node of its own."""
     staging = make_environment("staging", STAGING_ID, source="production").replace("web-1", "web-2")
     node = make_fleet_files()["nodes/web-1.yaml"].replace("web-1", "web-2").replace("localhost", "10.0.0.2")
     story.commit(
@@ -32,7 +41,6 @@ def story() -> Story:
             "sites/acme/environments/staging.yaml": staging,
         }
     )
-    return story
 
 
 def record_runs(story: Story) -> list[tuple[str, str, object]]:
@@ -90,6 +98,46 @@ def test_a_job_on_one_node_is_told_of_no_other(story: Story) -> None:
     story.commit(dict([make_intent("Backup", "one", "{environment: staging}")]))
     story.run()
     assert runs == [("backup-create", "web-2", None)]
+
+
+@pytest.mark.parametrize("node", ["web-1", "web-2"])
+def test_a_periodic_look_at_a_copy_on_another_node_gives_way_to_a_job_on_either(node: str) -> None:
+    story = Story("{drift_check_interval: PT1H}")
+    part(story)
+    object.__setattr__(story.reconciler, "glances", GlanceMemory())
+    story.intend("DriftCheck", "first", "{environment: staging}")
+    story.run()
+    story.runner.answer("check", lambda _: None)
+    story.clock.advance(hours=1)
+    story.run()
+    [look] = [spec for spec in story.runner.started if spec.epoch == 0]
+    peer = look.variables["pressluft_peer"]
+    assert (look.node.name, peer["name"] if isinstance(peer, dict) else None) == ("web-2", "web-1")
+    production = make_environment("production", uuid5(SPACE, "beta-production")).replace("acme", "beta")
+    path, text = make_intent("Backup", "one", "{environment: production}")
+    story.commit(
+        {
+            **make_site_files("beta", uuid5(SPACE, "beta")),
+            "sites/beta/environments/production.yaml": production.replace("web-1", node),
+            path.replace("acme", "beta"): text,
+        }
+    )
+    story.run()
+    story.run()
+    assert story.runner.cancelled == [look.key]
+    assert story.job("one").status is JobStatus.SUCCEEDED
+
+
+def test_a_promotion_that_waits_for_drift_on_another_node_to_go_is_checked_again_by_itself(
+    story: Story,
+) -> None:
+    story.node.resources.append(make_resource("comments", production=CHANGED))
+    story.promote(spec="{source: staging, target: production, backup: create, wait: PT2H}")
+    assert story.job("release").status is JobStatus.QUEUED
+    story.node.resources.pop()
+    story.clock.advance(minutes=10)
+    story.run()
+    assert story.job("release").status is JobStatus.SUCCEEDED
 
 
 @pytest.mark.parametrize("node", ["web-1", "web-2"])

@@ -25,8 +25,10 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.durable_file i
     make_private_folder,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import (
+    GLANCE,
     Environment,
     Job,
+    check_rest,
     make_environment_folder_path,
     open_environment,
 )
@@ -69,15 +71,19 @@ class Agent:
         self._protection = make_protection(said["protection"])
         defaults_file = read_node_config(said["config_dir"]).mysql_defaults_file
         self._conn = stack.enter_context(closing(connect(defaults_file)))
-        self._state = stack.enter_context(
-            open_environment(self._state_dir, self._environment, job=self._job, conn=self._conn)
-        )
+        self._hold(stack)
         self._site = LocalSite(
             self._environment,
             self._other,
             protection=self._protection,
             defaults_file=defaults_file,
             state_dir=self._state_dir,
+        )
+
+    def _hold(self, stack):
+        """Have the environment to ourselves until the conversation ends."""
+        self._state = stack.enter_context(
+            open_environment(self._state_dir, self._environment, job=self._job, conn=self._conn)
         )
 
     def report(self):
@@ -192,7 +198,17 @@ class Agent:
         return stream_files.read_files(self._environment, base, paths)
 
 
-QUESTIONS = frozenset(name for name in vars(Agent) if not name.startswith("_"))
+class Onlooker(Agent):
+    """The agent of a periodic look: it locks and claims nothing, and writes nothing for whoever asks."""
+
+    def _hold(self, stack):
+        """Leave the environment to any job that comes."""
+
+    def report(self):
+        """The state of an environment that rests; asked again at the end, it tells whether a job came in between."""
+        return check_rest(self._state_dir, self._environment)
+
+    write_baseline = None
 
 
 def serve(channel):
@@ -205,12 +221,10 @@ def serve(channel):
             question, given = said["question"], said["given"]
             try:
                 if question == "open":
-                    agent = Agent(stack, given)
+                    agent = make_agent(stack, given)
                     answer = agent.report()
-                elif question in QUESTIONS and agent is not None:
-                    answer = getattr(agent, question)(**given)
                 else:
-                    raise ValueError("{0!r} is no question".format(question))
+                    answer = find_method(agent, question)(**given)
                 if hasattr(answer, "__next__"):
                     for part in answer:
                         channel.send_bytes(part) if isinstance(part, bytes) else channel.send({"part": part})
@@ -219,6 +233,20 @@ def serve(channel):
                 channel.send({"error": describe_error(error)})
             else:
                 channel.send({"answer": answer})
+
+
+def make_agent(stack, said):
+    """The agent that answers for a job, or for a periodic look."""
+    kind = Onlooker if said["job"]["epoch"] == GLANCE else Agent
+    return kind(stack, said)
+
+
+def find_method(agent, question):
+    """What answers a question. Raises ValueError for what is none, and before any was opened."""
+    method = None if agent is None or question.startswith("_") else getattr(agent, question, None)
+    if method is None:
+        raise ValueError("{0!r} is no question".format(question))
+    return method
 
 
 def _refuse_own_machine(state_dir, environment, other, *, job):

@@ -93,8 +93,7 @@ def observe_sides(call):
     defaults_file = read_node_config(call.config_dir).mysql_defaults_file
     with ExitStack() as stack:
         conn = stack.enter_context(closing(connect(defaults_file)))
-        subject = find_subject(call)
-        other = call.production if subject is call.source else call.source
+        subject, other = list_sides(call)
         here = (subject,) if call.peer else (subject, other)
         states = [
             stack.enter_context(open_environment(call.state_dir, side, job=call.job, conn=conn))
@@ -120,18 +119,33 @@ def glance_at_sides(call):
 
     Raises `NodeError` when a job is at work on either side, or was let in meanwhile: then the look is worth nothing.
     """
-    sides = (call.production, call.source)
-    before = [check_rest(call.state_dir, side) for side in sides]
-    observation = observe(
-        *sides,
-        make_protection(call.protection),
-        defaults_file=read_node_config(call.config_dir).mysql_defaults_file,
-        state_dir=call.state_dir,
-        expected=find_expected(call.request, call.source.id),
-    )
-    if [check_rest(call.state_dir, side) for side in sides] != before:
-        raise make_restless(call.source, "a job was let in during the look")
+    subject, other = list_sides(call)
+    with ExitStack() as stack:
+        peer = stack.enter_context(open_peer(call, other, other=subject)) if call.peer else None
+
+        def read_states():
+            there = peer.ask("report") if peer else check_rest(call.state_dir, other)
+            return check_rest(call.state_dir, subject), there
+
+        before = read_states()
+        observation = observe(
+            call.production,
+            call.source,
+            make_protection(call.protection),
+            defaults_file=read_node_config(call.config_dir).mysql_defaults_file,
+            state_dir=call.state_dir,
+            expected=find_expected(call.request, call.source.id),
+            peer=peer,
+        )
+        if read_states() != before:
+            raise make_restless(call.source, "a job was let in during the look")
     return {"observation": observation}
+
+
+def list_sides(call):
+    """The environment that the job is about, and the other side; with `peer`, that one is on the other node."""
+    subject = find_subject(call)
+    return subject, call.production if subject is call.source else call.source
 
 
 def main():
