@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from reconciler.demo.evidence import take_evidence
 from schemas.intent import Promotion
@@ -55,36 +58,87 @@ def list_leftovers(node: FarNode) -> list[str]:
     return databases + folders
 
 
+@dataclass
+class Cut:
+    """What became of a cable: whether it was cut, what was seen just before it was mended, and when that was."""
+
+    happened: bool = False
+    seen: str = ""
+    mended_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a job ended whose cable was cut; `seconds` are from mending the cable to the end, 0 if it ended before."""
+
+    job: JobRecord
+    seen: str
+    seconds: float
+
+
+def see_nothing() -> str:
+    """Look at nothing while the cable is cut."""
+    return ""
+
+
+def do_nothing() -> None:
+    """Do nothing once the cable is cut."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """When a cable is cut and for how long, what is done right after, and what is looked at before it is mended."""
+
+    when: Callable[[], bool]
+    seconds: float
+    then: Callable[[], None] = do_nothing
+    look: Callable[[], str] = see_nothing
+
+
 @contextmanager
-def cut_once(cable: Cable, *, when: Callable[[], bool], seconds: float) -> Iterator[threading.Event]:
-    """Cut a cable once something is true, and mend it so much later. The event says that it was cut."""
-    was_cut, is_over = threading.Event(), threading.Event()
+def cut_once(cable: Cable, plan: Plan) -> Iterator[Cut]:
+    """Cut a cable and mend it as planned, while something else goes on."""
+    cut, is_over = Cut(), threading.Event()
 
     def watch() -> None:
         while not is_over.wait(_PAUSE):
-            if when():
+            if plan.when():
                 cable.cut()
-                was_cut.set()
-                is_over.wait(seconds)
-                cable.mend()
+                cut.happened = True
+                try:
+                    plan.then()
+                    is_over.wait(plan.seconds)
+                    cut.seen = plan.look()
+                finally:
+                    cut.mended_at = time.monotonic()
+                    cable.mend()
                 return
 
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield was_cut
-    finally:
-        is_over.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(watch)
+        try:
+            yield cut
+        finally:
+            is_over.set()
+        watching.result()
 
 
-def promote_through(world: FarWorld, cable: Cable, *, moment: str, seconds: float) -> JobRecord:
-    """Promote while the cable is cut at the moment; returns the job once it has ended."""
-    job_id = world.ask(Promotion, {"source": "staging", "target": "production"})
-    with cut_once(cable, when=lambda: has_come(world, job_id, moment), seconds=seconds) as was_cut:
+def see_through(world: FarWorld, job_id: object, cable: Cable, plan: Plan) -> Ending:
+    """Run daemons until a job has ended whose cable is cut as planned."""
+    with cut_once(cable, plan) as cut:
         job = finish(world, job_id)
-    assert was_cut.is_set()
-    return job
+        ended_at = time.monotonic()
+    assert cut.happened
+    return Ending(job, cut.seen, max(0.0, ended_at - cut.mended_at))
+
+
+def promote_through(
+    world: FarWorld, cable: Cable, *, moment: str, seconds: float, look: Callable[[], str] = see_nothing
+) -> Ending:
+    """Promote while the cable is cut at the moment."""
+    job_id = world.ask(Promotion, {"source": "staging", "target": "production"})
+    plan = Plan(when=lambda: has_come(world, job_id, moment), seconds=seconds, look=look)
+    return see_through(world, job_id, cable, plan)
 
 
 def finish(world: FarWorld, job_id: object) -> JobRecord:
@@ -99,8 +153,9 @@ def finish(world: FarWorld, job_id: object) -> JobRecord:
     raise AssertionError("the job has not ended")
 
 
-def check_promoted(world: FarWorld, job: JobRecord, *, version: str, before: object) -> None:
+def check_promoted(world: FarWorld, ending: Ending, *, version: str, before: object) -> None:
     """The promotion was seen through wholly, and nothing of it is left anywhere."""
+    job = ending.job
     assert (job.status, job.error_message) == (JobStatus.SUCCEEDED, None)
     assert f">{version}<" in world.show().body
     assert take_evidence(world.production) == before

@@ -76,8 +76,8 @@ class FarWorld(World):
 
 
 @contextmanager
-def make_far_world(folder: Path) -> Iterator[FarWorld]:
-    """Make it; staging is still empty."""
+def make_far_world(folder: Path, *, python: str = sys.executable) -> Iterator[FarWorld]:
+    """Make it; staging is still empty. The nodes run everything with `python`."""
     folder.mkdir(mode=0o711)
     with ExitStack() as stack:
         controller, *nodes = stack.enter_context(make_hosts("c", "p", "s"))
@@ -90,7 +90,7 @@ def make_far_world(folder: Path) -> Iterator[FarWorld]:
         here.host.do(lambda: seed_content(production, posts=40, comments=60, uploads=6))
         here.fetch(production)  # the first visit makes WordPress write its widgets' options
         staging = there.host.do(lambda: create_empty_site(there.stack, "staging", host="127.0.0.2"))
-        repo = make_fleet(folder, production=(production, here), staging=(staging, there))
+        repo = make_fleet(folder, production=(production, here), staging=(staging, there), python=python)
         trust_both(here, there)
         settings = make_settings(folder, repo=repo, node_config=folder / "node-config", sshd=here.sshd)
         yield FarWorld(folder, production, staging, settings, controller=controller, here=here, there=there)
@@ -134,14 +134,16 @@ def trust_both(here: FarNode, there: FarNode) -> None:
     there.sshd.client_key.unlink()
 
 
-def make_fleet(folder: Path, *, production: tuple[Site, FarNode], staging: tuple[Site, FarNode]) -> Path:
+def make_fleet(
+    folder: Path, *, production: tuple[Site, FarNode], staging: tuple[Site, FarNode], python: str
+) -> Path:
     """Create the bare fleet repo with production and staging on different nodes."""
     bare, clone = folder / "fleet.git", folder / "clone"
     run_git("init", "--quiet", "--bare", "--initial-branch=main", str(bare))
     run_git("clone", "--quiet", str(bare), str(clone))
     specs = {
         name: NodeSpec(
-            host=node.sshd.host, port=node.sshd.port, user=node.sshd.user, python_interpreter=sys.executable
+            host=node.sshd.host, port=node.sshd.port, user=node.sshd.user, python_interpreter=python
         )
         for name, (_site, node) in {"local": production, "second": staging}.items()
     }

@@ -40,8 +40,8 @@ def test_a_promotion_is_seen_through_although_its_source_is_cut_off_for_a_while(
     far.staging.query("INSERT INTO {p}coupons VALUES (2, REPEAT('large value ', 30000))")
     before = far.evidence()
     far.back_up()
-    job = promote_through(far, far.origin.cable, moment="staging", seconds=2)
-    check_promoted(far, job, version="2.0.0", before=before)
+    ending = promote_through(far, far.origin.cable, moment="staging", seconds=2)
+    check_promoted(far, ending, version="2.0.0", before=before)
     rows = far.production.query("SELECT url FROM {p}coupons ORDER BY id")
     assert rows == ((f"{far.production.url}/coupon",), ("large value " * 30000,))
     assert far.traces_of_staging() == 0

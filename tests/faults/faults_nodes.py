@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,12 +20,16 @@ from schemas.state import DriftStatus, ErrorCode, JobStatus
 from tests.e2e.cut_link import MOMENTS, check_promoted, list_leftovers, promote_through
 from tests.e2e.far_world import FarWorld, make_far_world
 from tests.e2e.world import SHOP, TAGLINE
+from tests.faults.cable_report import CableReport
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 PLUGIN_FILES = 200
 FILE_BYTES = 100_000
 SHORT, LONG = 5.0, 75.0
 """TCP gets over the first; after the second ssh has given up, and so have both nodes."""
+WAYS = [(end, seconds) for seconds in (SHORT, LONG) for end in ("target", "source")]
+REPEATED = 500
+PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -161,18 +167,68 @@ def test_neither_node_can_reach_the_other_or_holds_a_key(far: FarWorld) -> None:
         assert not reached
 
 
-@pytest.mark.parametrize("seconds", [SHORT, LONG])
+@dataclass(frozen=True)
+class Served:
+    """What production serves: the theme's version, which is code, and that in a promoted table, which is data."""
+
+    code: str
+    data: str
+
+
+def read_served(world: FarWorld) -> Served:
+    version = world.show().body.partition('theme-version">')[2].partition("<")[0]
+    with world.target.stack.mariadb.connect(world.production.database_name) as cursor:
+        cursor.execute("SHOW TABLES LIKE %s", f"{world.production.table_prefix}large")
+        if not cursor.fetchall():
+            return Served(version, "")
+        cursor.execute(f"SELECT DISTINCT text FROM {world.production.table_prefix}large")
+        return Served(
+            version, " ".join(sorted(text[: len(text) // REPEATED] for (text,) in cursor.fetchall()))
+        )
+
+
+def name_served(world: FarWorld, *, old: Served, new: Served) -> str:
+    """Say which of the two is served. The node ends a cut-over that is under way by itself, which takes seconds."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        served = read_served(world)
+        if served in {old, new}:
+            return "old" if served == old else "new"
+        if time.monotonic() > deadline:
+            return f"neither old nor new: {served}"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def report() -> CableReport:
+    return CableReport("promotion, cut when", tuple(name_column(*way) for way in WAYS))
+
+
+def name_column(end: str, seconds: float) -> str:
+    return f"{end}'s cable, {seconds:.0f} s"
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("end", ["target", "source"])
+@pytest.mark.parametrize("way", WAYS, ids=[f"{end}-{seconds:.0f}s" for end, seconds in WAYS])
 def test_a_promotion_is_seen_through_whenever_a_cable_is_cut(
-    far: FarWorld, moment: str, end: str, seconds: float
+    far: FarWorld, report: CableReport, moment: str, way: tuple[str, float]
 ) -> None:
+    end, seconds = way
     version = f"7.{MOMENTS.index(moment)}.{int(seconds)}{len(end)}"
     far.edit_theme(version)
     far.staging.query("CREATE OR REPLACE TABLE {p}large (id INT PRIMARY KEY, text LONGTEXT) ENGINE=InnoDB")
-    far.staging.query(f"INSERT INTO {{p}}large SELECT seq, REPEAT('{version}', 500) FROM seq_1_to_3000")
-    before = far.evidence()
+    far.staging.query(
+        f"INSERT INTO {{p}}large SELECT seq, REPEAT('{version}', {REPEATED}) FROM seq_1_to_3000"
+    )
+    old, before = read_served(far), far.evidence()
     assert far.back_up().status is JobStatus.SUCCEEDED
-    cable = (far.target if end == "target" else far.origin).cable
-    job = promote_through(far, cable, moment=moment, seconds=seconds)
-    check_promoted(far, job, version=version, before=before)
+    ending = promote_through(
+        far,
+        (far.target if end == "target" else far.origin).cable,
+        moment=moment,
+        seconds=seconds,
+        look=lambda: name_served(far, old=old, new=Served(version, version)),
+    )
+    assert ending.seen in {"old", "new"}
+    check_promoted(far, ending, version=version, before=before)
+    report.add(moment, name_column(end, seconds), ending)

@@ -1,4 +1,4 @@
-"""A Python for nodes whose cut-over program stops at a chosen step, until it is killed or let go.
+"""A Python for nodes in which a program stops at a chosen step, until it is killed or let go.
 
 Nothing in the product knows of it: the interpreter is a virtual environment of its own, whose start-up file replaces
 what the program does after each durable step, which is nothing.
@@ -10,27 +10,27 @@ import json
 import os
 import time
 import venv
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pymysql
 
 PATIENCE = 180.0
-_START_UP = '''"""Stops the cut-over's program where the order says."""
+_START_UP = '''"""Stops a program where the order says."""
 import importlib.abc, itertools, json, os, sys, time
 
 FOLDER = {folder!r}
-TARGET = "ansible_collections.pressluft.wordpress.plugins.module_utils.cut_over"
+TARGET = "ansible_collections.pressluft.wordpress.plugins.module_utils.{module}"
 
 
 def halt(step, count=itertools.count()):
     number, order = next(count), os.path.join(FOLDER, "order.json")
     try:
         with open(order) as stream:
-            wanted = json.load(stream)["number"]
+            wanted = json.load(stream)
     except FileNotFoundError:
         return
-    if number != wanted:
+    if wanted not in (number, step):
         return
     with open(os.path.join(FOLDER, "draft"), "w") as stream:
         json.dump({{"pid": os.getpid(), "step": step}}, stream)
@@ -52,17 +52,30 @@ class Finder(importlib.abc.MetaPathFinder):
         def exec_module(module):
             del loader.exec_module  # an archive has one loader for all of its modules
             load(module)
-            module._ignore = halt
+            {hook}
 
         loader.exec_module = exec_module
         return spec
 
 
-if any("cut_over import main" in word for word in sys.orig_argv):
+if {words!r} in " ".join(sys.orig_argv):
     import importlib.util
 
     sys.meta_path.insert(0, Finder())
 '''
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is to stop: its module, the statement that hands it `halt`, and words of its command line."""
+
+    module: str
+    hook: str
+    words: str = ""
+
+
+CUT_OVER = Program("cut_over", "module._ignore = halt", "cut_over import main")
+REFRESH = Program("refresh", "module.refresh.__kwdefaults__['on_step'] = halt")
 
 
 @dataclass(frozen=True)
@@ -76,28 +89,31 @@ class Halt:
 class HaltingPython:
     """The interpreter and the folder through which it is told where to stop."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, program: Program = CUT_OVER) -> None:
         self._folder = folder / "halts"
         self._folder.mkdir()
         venv.create(folder / "python", symlinks=True)
         self.path = folder / "python" / "bin" / "python"
         [packages] = (folder / "python" / "lib").glob("python*/site-packages")
         (packages / "servers.pth").write_text(f"{Path(pymysql.__file__).parents[1]}\n")
-        start_up = _START_UP.format(folder=str(self._folder), patience=PATIENCE)
+        start_up = _START_UP.format(folder=str(self._folder), patience=PATIENCE, **asdict(program))
         (packages / "sitecustomize.py").write_text(start_up)
 
-    def order(self, number: int) -> None:
-        """Let the next program stop after its step `number`."""
-        (self._folder / "order.json").write_text(json.dumps({"number": number}))
+    def order(self, step: int | str) -> None:
+        """Let the next program stop after this step, by its number or name."""
+        (self._folder / "order.json").write_text(json.dumps(step))
 
     def await_halt(self) -> Halt:
         """Wait until a program stopped there."""
         deadline = time.monotonic() + PATIENCE
-        reached = self._folder / "reached.json"
-        while not reached.exists():
+        while not self.has_halted():
             assert time.monotonic() < deadline, "no program came to that step"
             time.sleep(0.01)
-        return Halt(**json.loads(reached.read_text()))
+        return Halt(**json.loads((self._folder / "reached.json").read_text()))
+
+    def has_halted(self) -> bool:
+        """Whether a program stands there."""
+        return (self._folder / "reached.json").exists()
 
     def release(self) -> None:
         """Let a program that still lives go on."""

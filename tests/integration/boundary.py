@@ -6,16 +6,20 @@ something in a child process that kills itself at the nth of these moments.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType, ModuleType
 
 import pygit2
 
 import reconciler.adapters
+from tests.faults.page import make_table, tell
 
 OURS = str(Path(reconciler.adapters.__file__).parent)
 BETWEEN = (str(Path(pygit2.__file__).parent), os.__file__.removesuffix("os.py"))
@@ -24,8 +28,16 @@ DURABLE = frozenset({"posix", "_posixsubprocess", "_io", "fcntl", "_pygit2"})
 """The modules of C whose calls leave something behind."""
 
 
-def run_killed(act: Callable[[], object], *, at: int) -> int:
-    """Do something in a child that is killed at its boundary number `at`; returns how many it passed, then lived."""
+@dataclass(frozen=True)
+class Fate:
+    """How many boundaries a child passed, and at which call it was killed; none if it lived."""
+
+    passed: int
+    call: str = ""
+
+
+def run_killed(act: Callable[[], object], *, at: int) -> Fate:
+    """Do something in a child that is killed at its boundary number `at`."""
     readable, writable = os.pipe()
     child = os.fork()
     if child == 0:
@@ -35,8 +47,30 @@ def run_killed(act: Callable[[], object], *, at: int) -> int:
     with os.fdopen(readable, "rb") as pipe:
         said = pipe.read()
     _, status = os.waitpid(child, 0)
-    assert said or os.waitstatus_to_exitcode(status) == -signal.SIGKILL
-    return int(said) if said else at
+    fate = Fate(**json.loads(said))
+    assert os.waitstatus_to_exitcode(status) == (-signal.SIGKILL if fate.call else 0)
+    return fate
+
+
+@dataclass
+class Tally:
+    """What was left by kills at each call. `tell` prints it, for docs/reference/fault-model.md."""
+
+    name: str
+    _left: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def add(self, fate: Fate, left: str) -> None:
+        """Note one kill."""
+        if fate.call:
+            self._left[fate.call, left] += 1
+
+    def tell(self) -> None:
+        """Print the table, and beside it nothing."""
+        kinds = sorted({left for _, left in self._left})
+        calls = sorted({call for call, _ in self._left}, key=lambda call: call.split()[::-1])
+        rows = [(call, *(self._left[call, left] or "" for left in kinds)) for call in calls]
+        total = ("all", *(sum(self._left[call, left] for call in calls) for left in kinds))
+        tell("\n".join(["", *make_table((self.name, *kinds), [*rows, total])]))
 
 
 def list_moments(passed: int, *, most: int) -> Iterator[int]:
@@ -51,6 +85,7 @@ def _die_at(act: Callable[[], object], *, at: int, told: int) -> None:
         nonlocal passed
         if event in {"c_call", "c_return"} and _is_boundary(frame, called):
             if passed == at:
+                _tell(told, Fate(at, f"{'before' if event == 'c_call' else 'after'} {_name(called)}"))
                 os.kill(os.getpid(), signal.SIGKILL)
             passed += 1
 
@@ -59,11 +94,22 @@ def _die_at(act: Callable[[], object], *, at: int, told: int) -> None:
         sys.setprofile(meet)
         act()
         sys.setprofile(None)
-        os.write(told, str(passed).encode())
+        _tell(told, Fate(passed))
         code = 0
     finally:
         sys.setprofile(None)
         os._exit(code)
+
+
+def _tell(told: int, fate: Fate) -> None:
+    os.write(told, json.dumps(asdict(fate)).encode())
+
+
+def _name(called: object) -> str:
+    """Name a call as its module or class does."""
+    owner = getattr(called, "__self__", None)
+    where = owner.__name__ if isinstance(owner, ModuleType) else type(owner).__name__
+    return f"{where.removeprefix('_')}.{getattr(called, '__name__', '?')}"
 
 
 def _is_boundary(frame: FrameType, called: object) -> bool:
