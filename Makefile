@@ -14,7 +14,7 @@ PLAYBOOKS := $(wildcard ansible/playbooks/*.yml)
 # ansible-lint and lint-imports look for their own programs on PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help packages venv lint test demo bench bench-cutover bench-drift faults faults-day faults-cutover faults-restore faults-adopt faults-nodes faults-peer fuzz lock wheel clean
+.PHONY: help packages venv lint test demo bench bench-cutover bench-drift faults faults-day faults-cutover faults-restore faults-adopt faults-nodes faults-adapters faults-peer fuzz lock wheel clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -74,8 +74,13 @@ faults-cutover: packages venv ## Kill every process at every step of a cut-over;
 	PRESSLUFT_FAULTS=$(CURDIR)/cut-over-faults.md $(BIN)/python -m pytest tests/faults/test_kill_matrix.py tests/e2e/test_kill_over_ssh.py -q $(ARGS)
 	@cat cut-over-faults.md
 
-faults-nodes: packages venv ## Cut the cables between three hosts at every moment of a promotion (about an hour)
-	$(BIN)/python -m pytest tests/faults -o python_files='faults_nodes.py' -s $(ARGS)
+faults-nodes: packages venv ## Cut cables between three hosts during promotions and refreshes (about an hour)
+	@rm -f cut-cable-faults.md
+	PRESSLUFT_FAULTS=$(CURDIR)/cut-cable-faults.md $(BIN)/python -m pytest tests/faults -o python_files='faults_nodes*.py' -s $(ARGS)
+	@cat cut-cable-faults.md
+
+faults-adapters: packages venv ## Kill a push and the start of a run before and after every call into C
+	PRESSLUFT_FAULTS=all $(BIN)/python -m pytest tests/integration/git/test_fail_points.py tests/integration/runner/test_fail_points.py -s $(ARGS)
 
 faults-peer: packages venv ## Kill the relay and the agent of two nodes at every question of a step
 	PRESSLUFT_FAULTS=all $(BIN)/python -m pytest tests/integration/node/test_peer_killed.py $(ARGS)

@@ -87,6 +87,14 @@ class Ending:
     node_seconds: float
 
 
+@dataclass(frozen=True)
+class Live:
+    """What production serves: the version of its theme, which is code, and its tagline, which is exchanged data."""
+
+    code: str
+    data: str
+
+
 def list_cells() -> list[Cell]:
     """Every step forward and, from the verdict on, every step back, for each victim."""
     first_back = TO_REVERSED.index("prepared back")
@@ -119,9 +127,9 @@ class Arena:
         """Play one cell from a fresh change on staging to the job's end."""
         world = self._world
         self._count += 1
-        version = f"{self._count}.0.0"
+        version = f"{self._count}.0.1"  # never the one that a new site has
         self._change_staging(version, cell.way)
-        before, old = world.evidence(), self._read_version()
+        before, old, new = world.evidence(), self._read_live(), Live(version, version)
         world.back_up()
         job_id = UUID(str(world.ask(Promotion, {"source": "staging", "target": "production"})))
         self._python.order(cell.number)
@@ -133,15 +141,16 @@ class Arena:
             self._python.release()
             self._await_node(job_id, halt.pid)
             node_seconds = time.monotonic() - killed_at
-            by_node = self._read_version()
+            by_node = self._read_live()
             daemon.wait(PATIENCE)
         world.run_daemon()
-        live = self._read_version()
+        live = self._read_live()
         self._check_traces(before)
         job = world.service.find_job(job_id)
         if job.status is JobStatus.QUEUED:
             world.withdraw(job)
-        named = {old: "old", version: "new"}
+        named = {old: "old", new: "new"}
+        assert {by_node, live} <= set(named), "production is half of each"
         return Ending(named[by_node], named[live], job, node_seconds)
 
     def _change_staging(self, version: str, way: Way) -> None:
@@ -155,9 +164,12 @@ class Arena:
         if way is Way.BACK:
             self._world.break_theme()
 
-    def _read_version(self) -> str:
-        body = self._world.production.fetch("/").body
-        return body.partition('theme-version">')[2].partition("<")[0]
+    def _read_live(self) -> Live:
+        production = self._world.production
+        shown = production.fetch("/").body.partition('theme-version">')[2].partition("<")[0]
+        asked = "SELECT option_value FROM {p}options WHERE option_name = 'blogdescription'"
+        ((tagline,),) = production.query(asked)
+        return Live(shown, str(tagline))
 
     @contextmanager
     def _daemon(self) -> Iterator[subprocess.Popen[bytes]]:
