@@ -190,6 +190,8 @@ class RunSpec:
     timeout: timedelta
     dry_run: bool = False
     """Ansible's check mode: nothing is changed, and what would be is told."""
+    tag: str = ""
+    """Only tasks of this tag are looked at; all where it is empty."""
 
     @property
     def key(self) -> str:

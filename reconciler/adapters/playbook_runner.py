@@ -169,6 +169,7 @@ class AnsiblePlaybookRunner:
                 timeout=spec.timeout.total_seconds(),
                 daemon=read_identity(os.getpid()) or "",
                 dry_run=spec.dry_run,
+                tag=spec.tag,
             )
         )
         environment = make_environment(

@@ -17,10 +17,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reconciler.adapters.process_tree import is_alive, read_identity
 from reconciler.ports import RunEvent, RunOutcome, RunState
-from schemas.status import JobRecord
+
+if TYPE_CHECKING:  # each supervisor reads this module, and starts sooner without all of the schemas
+    from schemas.status import JobRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class RunSheet:
     timeout: float
     daemon: str
     dry_run: bool = False
+    tag: str = ""
 
 
 class RunFolder:

@@ -245,6 +245,7 @@ def _run_playbook(sheet: RunSheet, recorder: EventRecorder) -> int | None:
         inventory=str(Path(sheet.private_folder, INVENTORY)),
         forks=1,
         cmdline="--check" if sheet.dry_run else None,
+        tags=sheet.tag or None,  # a task that is skipped costs a process, one that is not looked at nothing
         quiet=True,
         settings={"suppress_output_file": True},
         event_handler=recorder.take,

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pydantic import JsonValue
-
+from reconciler.ports import Json
 from schemas.state import ErrorCode
 
 MAX_MESSAGE_BYTES = 10 * 1024
@@ -39,7 +38,7 @@ _EXPLANATIONS: Mapping[ErrorCode, str] = {
 }
 _HINT = "the controller's log of this run holds Ansible's own output"
 
-Event = Mapping[str, JsonValue]
+Event = Mapping[str, Json]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +54,10 @@ class TaskFailure:
 class PlaySummary:
     """What the events of a run have said so far. `stats` is None until the playbook came to its end."""
 
-    result: Mapping[str, JsonValue] = field(default_factory=dict)
+    result: Mapping[str, Json] = field(default_factory=dict)
     failures: tuple[TaskFailure, ...] = ()
     unreachable: str | None = None
-    stats: Mapping[str, JsonValue] | None = None
+    stats: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +154,7 @@ def clip_message(text: str) -> str:
     return text.encode()[:MAX_MESSAGE_BYTES].decode(errors="ignore")
 
 
-def _is_clean(stats: Mapping[str, JsonValue], host: str) -> bool:
+def _is_clean(stats: Mapping[str, Json], host: str) -> bool:
     """Say whether the host ran something, and nothing on it failed (rescued and ignored failures are none)."""
     counts = {name: _find_mapping(stats, name).get(host, 0) for name in ("ok", "failures", "dark")}
     done = counts["ok"]
@@ -186,12 +185,12 @@ def _explain(summary: PlaySummary, *, rc: int | None, host: str) -> str:
     return f"{_EXPLANATIONS[code]} ({ending}); {_HINT}."
 
 
-def _add_result(summary: PlaySummary, returned: Mapping[str, JsonValue]) -> PlaySummary:
+def _add_result(summary: PlaySummary, returned: Mapping[str, Json]) -> PlaySummary:
     part = _find_mapping(returned, "pressluft")
     return replace(summary, result={**summary.result, **part}) if part else summary
 
 
-def _make_failure(data: Mapping[str, JsonValue], returned: Mapping[str, JsonValue]) -> TaskFailure:
+def _make_failure(data: Mapping[str, Json], returned: Mapping[str, Json]) -> TaskFailure:
     error = _find_mapping(returned, "pressluft_error")
     code = _find_text(error, "code")
     if not code:
@@ -205,11 +204,11 @@ def _make_failure(data: Mapping[str, JsonValue], returned: Mapping[str, JsonValu
     )
 
 
-def _find_mapping(data: Mapping[str, JsonValue], name: str) -> Mapping[str, JsonValue]:
+def _find_mapping(data: Mapping[str, Json], name: str) -> Mapping[str, Json]:
     value = data.get(name)
     return value if isinstance(value, dict) else {}
 
 
-def _find_text(data: Mapping[str, JsonValue], name: str) -> str:
+def _find_text(data: Mapping[str, Json], name: str) -> str:
     value = data.get(name)
     return value if isinstance(value, str) else ""

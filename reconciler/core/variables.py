@@ -34,7 +34,13 @@ def make_run_spec(view: JobView, order: StartStep, *, folders: NodeFolders) -> R
         node=make_address(find_nodes(view.parties, order)[0]),
         variables=make_variables(view, order, folders=folders),
         timeout=order.timeout,
+        tag=find_task(order),
     )
+
+
+def find_task(order: StartStep) -> str:
+    """Name the step as the playbook does: `check-1` and `check-2` are the same one there."""
+    return re.sub(r"-[0-9]+$", "", order.step)
 
 
 def find_nodes(parties: Parties, order: StartStep) -> tuple[Node, Node | None]:
@@ -77,7 +83,6 @@ def make_variables(view: JobView, order: StartStep, *, folders: NodeFolders) -> 
         "pressluft_environment": next(env for env in view.parties.environments if env.metadata.name == named),
     }
     peer = find_nodes(view.parties, order)[1]
-    step = re.sub(r"-[0-9]+$", "", order.step)  # check-1, check-2: the same step of the playbook
     bound = find_bound(view)
     request["baselines"] = {str(env_id): name for env_id, name in sorted(bound.items()) if name}
     protection = find_protection(view.parties).model_dump(mode="json")
@@ -86,7 +91,7 @@ def make_variables(view: JobView, order: StartStep, *, folders: NodeFolders) -> 
             "id": str(view.job.id),
             "epoch": view.job.epoch,
             "type": str(view.job.job_type),
-            "step": step,
+            "step": find_task(order),
         },
         "pressluft_settings": {
             "state_dir": folders.state_dir,

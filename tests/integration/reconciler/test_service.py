@@ -38,6 +38,7 @@ PLAYBOOK = """\
 - name: Wait for the test
   hosts: all
   gather_facts: false
+  tags: always
   tasks:
     - name: Say that it runs
       ansible.builtin.copy: {{content: "", dest: "{folder}/began", mode: "0600"}}

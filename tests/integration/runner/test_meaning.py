@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reconciler.ports import RunState
 from reconciler.stack.sshd import Sshd
 from tests.integration.runner.stage import Stage, make_node, make_spec
@@ -11,6 +13,11 @@ def test_the_parts_of_a_result_are_merged_in_the_order_of_tasks(ssh_stage: Stage
     outcome = ssh_stage.run(make_spec("succeed", node=make_node(sshd)))
     assert outcome.result == {"first": 1, "both": "late", "second": "none"}
     assert (outcome.rc, outcome.code, outcome.message) == (0, None, "")
+
+
+def test_a_run_of_one_tag_looks_at_no_other_task(stage: Stage) -> None:
+    outcome = stage.run(replace(make_spec("steps"), tag="stage"))
+    assert (outcome.state, outcome.result) == (RunState.SUCCEEDED, {"staged": True})
 
 
 def test_a_failure_that_was_rescued_or_ignored_is_none(stage: Stage) -> None:
