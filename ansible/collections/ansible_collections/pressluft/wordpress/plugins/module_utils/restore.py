@@ -58,7 +58,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.restored_file 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.right_check import check_rights
 from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_check import check_tables
 from ansible_collections.pressluft.wordpress.plugins.module_utils.server_check import check_server
-from ansible_collections.pressluft.wordpress.plugins.module_utils.stage import (
+from ansible_collections.pressluft.wordpress.plugins.module_utils.stage_check import (
     check_active,
     check_names,
     check_not_cut,

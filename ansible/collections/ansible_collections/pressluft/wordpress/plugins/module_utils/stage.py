@@ -19,7 +19,6 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.cut import PRO
 from ansible_collections.pressluft.wordpress.plugins.module_utils.cut_end import (
     CUT_FILE,
     NEXT_FILE,
-    load_kept_cut,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import connect
 from ansible_collections.pressluft.wordpress.plugins.module_utils.environment import (
@@ -28,10 +27,8 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.environment im
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.journal import STAGED
 from ansible_collections.pressluft.wordpress.plugins.module_utils.kept import drop_expired
-from ansible_collections.pressluft.wordpress.plugins.module_utils.measure import find_protected_paths
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_config import read_node_config
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
-from ansible_collections.pressluft.wordpress.plugins.module_utils.option_merge import check_spelling
 from ansible_collections.pressluft.wordpress.plugins.module_utils.plan_check import (
     check_plan,
     list_keys,
@@ -52,14 +49,7 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.resource impor
     make_protection,
     split_key,
 )
-from ansible_collections.pressluft.wordpress.plugins.module_utils.right_check import check_rights, check_sight
-from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_check import (
-    check_charsets,
-    check_lengths,
-    check_tables,
-)
 from ansible_collections.pressluft.wordpress.plugins.module_utils.sealed_file import write_sealed
-from ansible_collections.pressluft.wordpress.plugins.module_utils.server_check import check_server
 from ansible_collections.pressluft.wordpress.plugins.module_utils.shadow import (
     fill_shadow,
     make_source_changed,
@@ -68,6 +58,13 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.site_measure i
     find_changed,
     measure_release,
     measure_rows,
+)
+from ansible_collections.pressluft.wordpress.plugins.module_utils.stage_check import (
+    check_active,
+    check_names,
+    check_not_cut,
+    check_server_side,
+    check_work,
 )
 from ansible_collections.pressluft.wordpress.plugins.module_utils.stream_mirror import Mirror, drop_mirror
 from ansible_collections.pressluft.wordpress.plugins.module_utils.stream_peer import open_peer
@@ -126,8 +123,8 @@ def stage(call):
         progress = SILENT if call.check_mode else stack.enter_context(open_progress(states[0]))
         work = _Work(call, states[0], reader, writer, make_plan(call.request), seen, baseline_id, progress)
         if peer is None:
-            _check_work(work, observation)
-        _check_rights(work)
+            check_work(work, observation)
+        check_server_side(work)
         staged = _find_staged(work)
         if staged is not None or call.check_mode:
             return {"staged": staged, "changed": staged is None, "node": work.state.report()}
@@ -192,7 +189,7 @@ def _stage_from_peer(work, observation, peer):
         work.progress.begin("fetch the code from the other node")
         mirror.fetch_code([path for name in components for path in find_component_paths(name)])
         here = dataclasses.replace(work, call=dataclasses.replace(work.call, source=mirror.environment))
-        _check_work(here, observation)
+        check_work(here, observation)
         return _stage_anew(here)
     finally:
         mirror.drop()
@@ -308,45 +305,6 @@ def _make_cut(work, installed):
     )
 
 
-def _check_rights(work):
-    live = work.call.production.database
-    retired = exchange.make_database_name(live, "old_", work.job_id)
-    check_server(work.writer)
-    check_rights(work.writer, [live, work.shadow, retired])
-    if not work.call.peer:
-        check_sight(work.writer, work.call.source.database)
-
-
-def _check_work(work, observation):
-    """Every refusal that needs no copy."""
-    call = work.call
-    protection = make_protection(call.protection)
-    check_plan(work.plan, observation, protection, job_id=call.job.id)
-    names = list(work.plan["tables"])
-    options = [*work.plan["options"]["take"], *work.plan["options"]["delete"]]
-    if options:
-        names.append(OPTIONS_TABLE)
-        check_charsets(work.writer, call.production, call.source)
-        check_spelling(work.writer, call.production.database, call.production.table(OPTIONS_TABLE), options)
-    check_lengths(call.production, names)
-    for side in (call.production, call.source):
-        check_tables(work.writer, side, names)
-    for side in (call.production, call.source):
-        if side is call.production or not call.peer:
-            release.read_current(side.root)
-        release.check_links(side.current, find_protected_paths(side, protection.protected_paths))
-    paths = [path for name in work.plan["components"]["take"] for path in find_component_paths(name)]
-    needs = free_space.measure_needs(
-        work.writer,
-        call.production,
-        call.source,
-        tables=work.plan["tables"],
-        components=paths,
-        state_dir=work.state.folder,
-    )
-    free_space.check_space(needs)
-
-
 def _find_staged(work):
     """What an earlier run of this very request staged, if all of it is still there."""
     journal = work.state.journal()
@@ -374,39 +332,6 @@ def _read_observation(call, state):
         ),
         "Check again and plan from that.",
     )
-
-
-def check_active(state):
-    """Refuse an environment that is busy or failed by the node's own word."""
-    if state.status != "active":
-        raise NodeError(
-            "ENVIRONMENT_NOT_ACTIVE",
-            "{0} is {1} by the node's own word".format(state.environment.name, state.status),
-            "Reset it: that finishes or undoes what is half done there.",
-        )
-
-
-def check_not_cut(state):
-    """Refuse to prepare what has begun to go live."""
-    if state.journal().cut:
-        raise NodeError(
-            "ANSIBLE_HOST_FAILED",
-            "the cut-over of this job has started",
-            "Let the job's cut_over step finish it.",
-            retry=True,
-        )
-
-
-def check_names(state):
-    """Databases carry the first digits of a job's id, which an author may choose: none may be that of a kept one."""
-    kept = load_kept_cut(state)
-    own = exchange.make_database_name(state.environment.database, "old_", state.job.id)
-    if kept is not None and kept.exchange.outgoing == own:
-        raise NodeError(
-            "INTENT_INVALID",
-            "job {0} would take the name of the old tables that are kept, {1}".format(state.job.id, own),
-            "Give the intent another metadata.id.",
-        )
 
 
 def _drop(conn, state, production):
