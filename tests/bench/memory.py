@@ -10,7 +10,7 @@ from typing import Self
 
 import psutil
 
-_PERIOD = 0.1
+_PERIOD = 0.25
 _KINDS = (
     ("--state-dir", "detached program"),
     ("reconciler.adapters.supervisor", "supervisor"),
@@ -54,16 +54,26 @@ class PeakMemory:
                 self.peaks[kind] = max(self.peaks.get(kind, 0), read_peak(pid))
 
     def _find_processes(self) -> list[tuple[int, list[str]]]:
-        found: dict[int, list[str]] = {}
-        for process in psutil.process_iter():
-            try:
-                words = process.cmdline()
-                ours = process.pid == self.process or any(str(self.folder) in word for word in words)
-                if ours or self.process in {parent.pid for parent in process.parents()}:
-                    found[process.pid] = words
-            except psutil.Error:
-                continue
-        return list(found.items())
+        try:
+            watched = psutil.Process(self.process)
+            family = {self.process, *(child.pid for child in watched.children(recursive=True))}
+        except psutil.Error:
+            family = set()
+        found = ((pid, read_words(pid)) for pid in psutil.pids())
+        return [
+            (pid, words)
+            for pid, words in found
+            if pid in family or any(str(self.folder) in word for word in words)
+        ]
+
+
+def read_words(pid: int) -> list[str]:
+    """The command line of a process; empty where it has ended."""
+    try:
+        line = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return []
+    return line.decode(errors="replace").rstrip("\0").split("\0")
 
 
 def classify(words: list[str]) -> str:
