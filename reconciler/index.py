@@ -20,9 +20,8 @@ from reconciler.core.world import FleetView, IntentFile, SiteView, StatusView, W
 from reconciler.observe import DEFAULT_FLEET, Documents, Observer
 from reconciler.ports import FleetRepo, Tip
 from reconciler.shelf import Kind, Leaf, Shelf
-from reconciler.site_status import RECORD_LIMIT, RecordT
-from schemas.canonical import JobGlance, glance_at_job, make_glance, read_canonical
-from schemas.document import DocumentInvalid, read_status
+from reconciler.site_status import RECORD_LIMIT, RecordT, group_backups, parse_record
+from schemas.canonical import JobGlance, glance_at_job, make_glance
 from schemas.fleet import Environment
 from schemas.intent import Cancel
 from schemas.state import JobStatus
@@ -321,7 +320,7 @@ class Index:
         status = StatusView(
             self.tip.status,
             environments={record.id: record for record in records},
-            backups=tuple(self.list_backups(site)),
+            backups=group_backups(self.list_backups(site)),
             drift_checks={check.source_environment_id: check for check in checks if check is not None},
         )
         return World(self.fleet, status, outcomes={}, now=now, worker="", max_jobs=0)
@@ -330,7 +329,8 @@ class Index:
         """Read one record; what is not what we wrote says nothing."""
         found = self._records.get(leaf.oid)
         if found is None:
-            found = self._parse_record(leaf, model)
+            data = self.repo.read_blob(leaf.oid, limit=RECORD_LIMIT)
+            found = parse_record(data, model, name=leaf.name, path=leaf.path)
             if found is None:
                 return None
             self._records[leaf.oid] = found
@@ -338,11 +338,3 @@ class Index:
                 self._records.popitem(last=False)
         is_ours = isinstance(found, model) and make_record_path(found, site=leaf.site) == leaf.path
         return found if is_ours and isinstance(found, model) else None
-
-    def _parse_record(self, leaf: Leaf, model: type[RecordT]) -> StatusRecord | None:
-        data = self.repo.read_blob(leaf.oid, limit=RECORD_LIMIT)
-        found = None if issubclass(model, DriftCheckRecord) else read_canonical(data, model, name=leaf.name)
-        try:
-            return found or read_status(data, path=leaf.path)
-        except DocumentInvalid:
-            return None

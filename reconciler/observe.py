@@ -17,7 +17,7 @@ from schemas.document import DocumentInvalid, read_fleet_file, read_intent
 from schemas.fleet import Environment, Fleet, FleetDocument, Node, Site
 from schemas.intent import Intent
 from schemas.model import Metadata
-from schemas.status import EnvironmentRecord, SiteRecord, make_record_path
+from schemas.status import BackupRecord, EnvironmentRecord, SiteRecord, make_record_path
 
 DEFAULT_FLEET = Fleet(metadata=Metadata(name="pressluft"))
 DocumentT = TypeVar("DocumentT", Fleet, Node, Site, Environment)
@@ -198,11 +198,10 @@ class Observer:
         return StatusView(
             commit,
             jobs={job.id: job for part in parts for job in part.jobs},
-            ended=frozenset().union(*(part.ended for part in parts)),
             ended_by_site={name: part.ended for name, part in by_site.items()},
             environments=choose_newest(env for part in parts for env in part.environments),
             sites={part.site.id: part.site for part in parts if part.site},
-            backups=tuple(backup for part in parts for backup in part.backups),
+            backups=join_backups(part.backups for part in parts),
             drift_checks={check.source_environment_id: check for check in checks},
             paths=find_paths(by_site),
             allowed_signers=self._read_signers(commit),
@@ -241,6 +240,17 @@ def choose_newest(records: Iterable[EnvironmentRecord]) -> Mapping[UUID, Environ
         if record.id not in chosen or record.state_version > chosen[record.id].state_version:
             chosen[record.id] = record
     return chosen
+
+
+def join_backups(
+    parts: Iterable[Mapping[UUID, tuple[BackupRecord, ...]]],
+) -> Mapping[UUID, tuple[BackupRecord, ...]]:
+    """Join what the sites' folders hold: of a site that was renamed, two hold backups of one environment."""
+    joined: dict[UUID, tuple[BackupRecord, ...]] = {}
+    for part in parts:
+        for environment_id, backups in part.items():
+            joined[environment_id] = joined.get(environment_id, ()) + backups
+    return joined
 
 
 def find_paths(sites: Mapping[str, SiteStatus]) -> Mapping[UUID, frozenset[str]]:

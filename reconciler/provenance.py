@@ -6,7 +6,7 @@ The keys in force are kept in `status/`, so that nobody rids the fleet of them b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from reconciler.core.signer import Keys, describe_change, describe_unsigned, list_doubtful, normalise
@@ -20,14 +20,19 @@ POLICY = "pressluft.yaml"
 
 @dataclass
 class Provenance:
-    """Looks signatures up in one repo; what was found of a file and some keys is not looked up again."""
+    """Looks signatures up in one repo; what was found of a file and some keys is not looked up again.
+
+    It is kept as long as the file is asked about: while it lies there as something new, or its job is open.
+    """
 
     repo: FleetRepo
     observer: Observer
     _found: dict[tuple[str, str, tuple[str, ...]], str] = field(default_factory=dict)
+    _found_before: Mapping[tuple[str, str, tuple[str, ...]], str] = field(default_factory=dict)
 
     def prove(self, world: World) -> World:
         """Return the world with the keys in force, and without intents that nobody allowed brought."""
+        self._found_before, self._found = self._found, {}
         keys, complaint = self._find_keys_in_force(world)
         broken = {**world.fleet.broken, POLICY: complaint} if complaint else world.fleet.broken
         world = replace(world, allowed_signers=keys, fleet=replace(world.fleet, broken=broken))
@@ -65,11 +70,13 @@ class Provenance:
     def _judge(self, commit: str, path: str, blob_id: str, *, keys: tuple[str, ...]) -> str:
         """Say why a file counts for nothing, empty if it counts."""
         key = (path, blob_id, keys)
-        if key not in self._found:
+        known = self._found_before.get(key, self._found.get(key))
+        if known is None:
             bringers = self._find_bringers(commit, path, holds=lambda oid: oid == blob_id)
             judged = self._find_unsigned(bringers, keys)
-            self._found[key] = describe_unsigned(path, *judged) if judged else ""
-        return self._found[key]
+            known = describe_unsigned(path, *judged) if judged else ""
+        self._found[key] = known
+        return known
 
     def _find_bringers(self, commit: str, path: str, *, holds: Callable[[str | None], bool]) -> Sequence[str]:
         try:

@@ -26,7 +26,7 @@ from reconciler.core.gate import (
 from reconciler.core.job import ENDED
 from reconciler.core.party import Misfit, Parties, Unsettled, find_parties
 from reconciler.core.record import find_protection, require
-from reconciler.core.restoration import find_unrestorable
+from reconciler.core.restoration import find_unrestorable, list_backups
 from reconciler.errors import PressluftError, TipMoved, Transient
 from reconciler.index import Index
 from reconciler.ports import Branch, Clock, CommitMessage, FleetRepo
@@ -230,8 +230,8 @@ def hash_blob(data: bytes) -> str:
 
 def refuse_backup(index: Index, parties: Parties, restore: Restore, *, now: datetime) -> None:
     """Refuse to restore what is no completed full backup of the environment. Raises `Refused`."""
-    backups = index.make_world(parties.site.metadata.name, now=now).status.backups
-    reason = find_unrestorable(backups, parties.environment, restore)
+    world = index.make_world(parties.site.metadata.name, now=now)
+    reason = find_unrestorable(list_backups(world), parties.environment, restore)
     if reason is not None:
         raise Refused(make_refusal([reason]))
 

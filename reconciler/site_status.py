@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 from uuid import UUID
 
 from reconciler.core.job import ENDED
 from reconciler.ports import Entry, EntryKind, FleetRepo, Folder
+from schemas.canonical import read_canonical
 from schemas.document import DocumentInvalid, read_status
+from schemas.state import BackupStatus
 from schemas.status import (
     BackupRecord,
     DriftCheckRecord,
@@ -31,11 +33,12 @@ class SiteStatus:
     """One site's part of `status/`, as far as the reconciler needs it."""
 
     jobs: tuple[JobRecord, ...]
-    ended: Mapping[UUID, None]
-    """In the order in which they ended."""
+    ended: Mapping[str, None]
+    """The ids of all that ended, as text, in the order in which they did."""
     environments: tuple[EnvironmentRecord, ...]
     site: SiteRecord | None
-    backups: tuple[BackupRecord, ...]
+    backups: Mapping[UUID, tuple[BackupRecord, ...]]
+    """By environment, without those that have expired."""
     drift_checks: tuple[DriftCheckRecord, ...]
     damaged: tuple[UUID, ...] = ()
 
@@ -48,9 +51,10 @@ class SiteReader:
     site: str
     _oid: str = ""
     _read: SiteStatus | None = None
-    _records: dict[str, StatusRecord] = field(default_factory=dict)
-    _records_before: Mapping[str, StatusRecord] = field(default_factory=dict)
-    _ended: dict[str, UUID] = field(default_factory=dict)
+    _records: dict[str, StatusRecord | None] = field(default_factory=dict)
+    """By blob id; `None` for what will never say anything again."""
+    _records_before: Mapping[str, StatusRecord | None] = field(default_factory=dict)
+    _ended: Mapping[str, None] = field(default_factory=dict)
     _ended_oid: str = ""
 
     def read(self, commit: str, oid: str) -> SiteStatus:
@@ -64,19 +68,18 @@ class SiteReader:
     def _parse(self, commit: str) -> SiteStatus:
         root = f"status/{self.site}"
         self._read_ended(commit, root)
-        listed = dict.fromkeys(self._ended.values())
         open_ids = frozenset(self._list_open(commit, f"{root}/jobs"))
         found = tuple(self._read_monthly(commit, f"{root}/jobs", JobRecord, only=open_ids))
         # A job whose record says that it ended has ended, even if somebody took it off the list.
-        also = dict.fromkeys(job.id for job in found if job.status in ENDED)
+        also = dict.fromkeys(str(job.id) for job in found if job.status in ENDED)
         environments = tuple(self._read_records(commit, f"{root}/environments", EnvironmentRecord))
         latest = {env.last_drift_check_id for env in environments}
         return SiteStatus(
             jobs=tuple(job for job in found if job.status not in ENDED),
-            ended={**listed, **also},
+            ended={**self._ended, **also} if also else self._ended,
             environments=environments,
             site=next(self._read_records(commit, root, SiteRecord), None),
-            backups=tuple(self._read_monthly(commit, f"{root}/backups", BackupRecord)),
+            backups=group_backups(self._read_monthly(commit, f"{root}/backups", BackupRecord)),
             drift_checks=tuple(
                 self._read_monthly(commit, f"{root}/drift-checks", DriftCheckRecord, only=latest)
             ),
@@ -84,14 +87,13 @@ class SiteReader:
         )
 
     def _read_ended(self, commit: str, root: str) -> None:
-        """Read the list of ended jobs; of a list that grew, only the new lines become ids."""
+        """Read the list of ended jobs. It stays text: as a UUID each would take four times the memory."""
         entry = next((one for one in self._folder(commit, root).entries if one.name == "ended.txt"), None)
         oid = entry.oid if entry is not None and entry.kind is EntryKind.FILE else ""
         if oid == self._ended_oid:
             return
         text = self.repo.read_blob(oid, limit=ENDED_LIMIT).decode(errors="replace") if oid else ""
-        ids = (self._ended.get(line) or parse_record_id(line) for line in text.split())
-        self._ended = {str(job_id): job_id for job_id in ids if job_id is not None}
+        self._ended = dict.fromkeys(text.split())
         self._ended_oid = oid
 
     def _list_open(self, commit: str, path: str) -> Iterator[UUID]:
@@ -134,18 +136,43 @@ class SiteReader:
         """Yield one record, or nothing where the file is not what we wrote: it then says nothing."""
         if entry.kind is not EntryKind.FILE:
             return
-        record = self._records_before.get(entry.oid)
-        if record is None:
-            try:
-                record = read_status(self.repo.read_blob(entry.oid, limit=RECORD_LIMIT), path=path)
-            except DocumentInvalid:
+        if entry.oid in self._records_before:
+            record = self._records_before[entry.oid]
+        else:
+            name = self.site if model is SiteRecord else entry.name.removesuffix(".yaml")
+            data = self.repo.read_blob(entry.oid, limit=RECORD_LIMIT)
+            found = parse_record(data, model, name=name, path=path)
+            if found is None:
                 return
+            record = forget_expired(found)
         self._records[entry.oid] = record
         if isinstance(record, model):
             yield record
 
     def _folder(self, commit: str, path: str) -> Folder:
         return self.repo.read_folder(commit, path) or NO_FOLDER
+
+
+def parse_record(data: bytes, model: type[RecordT], *, name: str, path: str) -> StatusRecord | None:
+    """Read a record; `None` for what is not as we write it. `name` is what a record at this path is called."""
+    found = None if issubclass(model, DriftCheckRecord) else read_canonical(data, model, name=name)
+    try:
+        return found or read_status(data, path=path)
+    except DocumentInvalid:
+        return None
+
+
+def forget_expired(record: StatusRecord) -> StatusRecord | None:
+    """Return `None` for a backup that has expired: nothing relies on it, and nothing becomes of it any more."""
+    return None if isinstance(record, BackupRecord) and record.status is BackupStatus.EXPIRED else record
+
+
+def group_backups(backups: Iterable[BackupRecord]) -> Mapping[UUID, tuple[BackupRecord, ...]]:
+    """Group backups by the environment that they are of."""
+    found: dict[UUID, list[BackupRecord]] = {}
+    for backup in backups:
+        found.setdefault(backup.environment_id, []).append(backup)
+    return {environment_id: tuple(own) for environment_id, own in found.items()}
 
 
 def parse_record_id(name: str) -> UUID | None:

@@ -17,7 +17,7 @@ from reconciler.reconcile import PassReport, run_pass
 from reconciler.service import Service
 from reconciler.shelf import Kind
 from reconciler.worker import Reconciler
-from schemas.status import EnvironmentRecord, JobRecord
+from schemas.status import BackupRecord, EnvironmentRecord, JobRecord
 from tests.fake_runner import FakePlaybookRunner
 from tests.fakes import FakeFleetRepo
 
@@ -268,6 +268,14 @@ class Story:
     def see(self) -> StatusView:
         """Read what is on record, whether or not its environment is in the fleet."""
         return Observer(self.repo).read_status(self.repo.fetch().status)
+
+    def list_backups(self) -> list[BackupRecord]:
+        """List the backups on record, those that have expired among them, oldest first."""
+        index = Index(self.repo)
+        index.update(self.repo.fetch(), now=START)
+        leaves = index.shelf.leaves[Kind.BACKUPS].values()
+        found = [record for leaf in leaves if (record := index.read_record(leaf, BackupRecord)) is not None]
+        return sorted(found, key=lambda backup: backup.created_at)
 
     def environment(self, env_id: UUID = PRODUCTION_ID) -> EnvironmentRecord:
         """Find an environment's record."""

@@ -14,7 +14,7 @@ from pygit2.enums import FileMode, ObjectType
 from reconciler.errors import RepoUnusable, Transient
 from reconciler.ports import Entry, EntryKind, Folder
 
-_KINDS = {
+_KINDS: Mapping[int, EntryKind] = {
     FileMode.BLOB: EntryKind.FILE,
     FileMode.BLOB_EXECUTABLE: EntryKind.FILE,
     FileMode.TREE: EntryKind.FOLDER,
@@ -155,7 +155,7 @@ def find_in_tree(tree: pygit2.Tree, name: str) -> pygit2.Object | None:
 
 def _make_entry(item: pygit2.Object) -> Entry:
     name, plain = _read_name(item.raw_name or b"")
-    kind = _KINDS.get(FileMode(item.filemode), EntryKind.OTHER) if plain else EntryKind.OTHER
+    kind = _KINDS.get(item.filemode, EntryKind.OTHER) if plain else EntryKind.OTHER
     return Entry(name=name, oid=str(item.id), kind=kind)
 
 

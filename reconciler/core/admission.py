@@ -85,10 +85,14 @@ def list_new(sightings: Iterable[Sighting], world: World) -> Iterator[Sighting]:
     never becomes a job later, when what was missing around it has come. A Cancel becomes no job, it acts on one.
     """
     status = world.status
-    seen = {*status.jobs, *status.ended, *status.damaged}
+    seen = {*status.jobs, *status.damaged}
     edited = {sighting.file.path for _, sighting in pair_edits(sightings, world)}
     for sighting in sightings:
-        is_known = sighting.job_id in seen or find_file_id(sighting.file) in seen
+        folder = make_status_folder(sighting.file.site)
+        is_known = any(
+            job_id in seen or status.has_ended(job_id, site=folder)
+            for job_id in (sighting.job_id, find_file_id(sighting.file))
+        )
         is_cancel = isinstance(sighting.file.intent, Cancel)
         if not is_known and not is_cancel and sighting.file.path not in edited:
             seen.add(sighting.job_id)

@@ -33,7 +33,7 @@ def make_ended_list(site: str, plan: Plan, status: StatusView) -> bytes:
     """Add the jobs that end now to the site's list, which never gets shorter (spec.md §1)."""
     ended = [
         *status.ended_by_site.get(site, ()),
-        *(job.id for job in plan.ended if job.site == site),
-        *(file_id for buried_in, file_id in plan.buried if buried_in == site),
+        *(str(job.id) for job in plan.ended if job.site == site),
+        *(str(file_id) for buried_in, file_id in plan.buried if buried_in == site),
     ]
     return "".join(f"{job_id}\n" for job_id in dict.fromkeys(ended)).encode()

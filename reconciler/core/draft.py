@@ -109,16 +109,23 @@ class Draft:
 
     def see(self) -> World:
         """Return the world as this draft leaves it."""
-        taken = {record.id: record for _, record in self.records if isinstance(record, BackupRecord)}
-        known = self.world.status.backups
         status = replace(
             self.world.status,
             jobs=self.jobs,
             environments=self.environments,
             sites=self.sites,
-            backups=tuple({**{one.id: one for one in known}, **taken}.values()) if taken else known,
+            backups=self._see_backups(),
         )
         return replace(self.world, status=status)
+
+    def _see_backups(self) -> Mapping[UUID, tuple[BackupRecord, ...]]:
+        """Return the backups with those that were taken or given up in this draft."""
+        known, changed = self.world.status.backups, dict[UUID, dict[UUID, BackupRecord]]()
+        for _, record in self.records:
+            if isinstance(record, BackupRecord):
+                own = {one.id: one for one in known.get(record.environment_id, ())}
+                changed.setdefault(record.environment_id, own)[record.id] = record
+        return {**known, **{env_id: tuple(own.values()) for env_id, own in changed.items()}}
 
     def wait(self, job: JobRecord, reasons: tuple[Blocked, ...]) -> None:
         """Keep a job queued and say why, once for the same reasons."""

@@ -324,7 +324,11 @@ def find_backup_unmet(parties: Parties, world: World) -> tuple[Blocked, ...]:
         return ()
     max_age = world.fleet.fleet.spec.backup_max_age
     return tuple(
-        present(find_stale_backup(world.status.backups, target=target, now=world.now, max_age=max_age))
+        present(
+            find_stale_backup(
+                world.status.backups.get(target.id, ()), target=target, now=world.now, max_age=max_age
+            )
+        )
     )
 
 

@@ -195,8 +195,11 @@ def find_misplacement(parties: Parties, view: FleetView) -> Misfit | None:
     """Find what keeps these environments from being safely told apart from all others."""
     ids = {env.metadata.id for env in parties.environments}
     placed = list_placed(view)
-    for site, mine in [(site, env) for site, env in placed if env.metadata.id in ids]:
-        for other_site, other in placed:
+    own = [(site, env) for site, env in placed if env.metadata.id in ids]
+    nodes = {env.spec.node for _, env in own}
+    near = [(site, env) for site, env in placed if env.spec.node in nodes or env.metadata.id in ids]
+    for site, mine in own:
+        for other_site, other in near:
             reason = "" if other is mine else find_overlap(mine, other)
             if reason:
                 return Misfit(f"{site}/{mine.metadata.name} and {other_site}/{other.metadata.name} {reason}")

@@ -54,7 +54,7 @@ from reconciler.core.variables import NodeFolders, make_run_spec
 from reconciler.core.walk import PROBE_TIMEOUT, accept_end, decide_running, take_over
 from reconciler.core.world import World
 from schemas.intent import Intent
-from schemas.state import ErrorCode, JobStatus
+from schemas.state import EnvironmentStatus, ErrorCode, JobStatus
 from schemas.status import (
     Blocked,
     JobRecord,
@@ -311,9 +311,11 @@ class Planner:
 
     def mirror_sites(self) -> None:
         """Let each site mirror the most severe status of its environments."""
+        statuses: dict[UUID, list[EnvironmentStatus]] = {}
+        for env in self._draft.environments.values():
+            statuses.setdefault(env.site_id, []).append(env.status)
         for site in list(self._draft.sites.values()):
-            statuses = [env.status for env in self._draft.environments.values() if env.site_id == site.id]
-            status = life.mirror_site_status(statuses)
+            status = life.mirror_site_status(statuses.get(site.id, ()))
             if status is not site.status:
                 self._draft.sites[site.id] = touch(site, at=self._draft.world.now, status=status)
 

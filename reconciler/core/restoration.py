@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from uuid import UUID
 
 from reconciler.core.environment import EnvironmentEvent
@@ -23,6 +24,7 @@ from reconciler.core.flow import (
 from reconciler.core.gate import find_inactive_parties, present
 from reconciler.core.job import Succeeded
 from reconciler.core.upkeep import find_success, make_backup_step, make_record_of_backup, story
+from reconciler.core.world import World
 from reconciler.ports import Json
 from schemas.fleet import Environment
 from schemas.intent import Restore
@@ -38,11 +40,11 @@ def make_restore_flow(view: JobView, intent: Restore) -> Flow:
     timeouts = view.world.fleet.fleet.spec.timeouts
 
     def request() -> Mapping[str, Json]:
-        backup = find_backup(view.world.status.backups, intent.spec.backup_id)
+        backup = find_backup(list_backups(view.world), intent.spec.backup_id)
         return {"backup": {"snapshot_id": backup.checksum if backup else None}}
 
     def guard() -> End | None:
-        reason = find_unrestorable(view.world.status.backups, view.parties.environment, intent)
+        reason = find_unrestorable(list_backups(view.world), view.parties.environment, intent)
         return fail(view, reason.code, make_refusal([reason])) if reason else None
 
     verify = Step("verify", PLAYBOOK, timeouts.restore, request=request, guard=guard)
@@ -64,7 +66,7 @@ def make_rescue_step(view: JobView) -> Step:
 
 def find_unmet_restore(view: JobView, intent: Restore) -> tuple[Blocked, ...]:
     """The gates of a restore, as far as git can tell."""
-    refused = find_unrestorable(view.world.status.backups, view.parties.environment, intent)
+    refused = find_unrestorable(list_backups(view.world), view.parties.environment, intent)
     return (*present(refused), *find_inactive_parties(view.parties, view.world))
 
 
@@ -74,7 +76,7 @@ def find_unrestorable(
     """Say why a backup cannot be restored there: an environment takes only its own completed full backups."""
     name, backup = environment.metadata.name, find_backup(backups, intent.spec.backup_id)
     if backup is None:
-        detail = f"there is no backup {intent.spec.backup_id}"
+        detail = f"there is no backup {intent.spec.backup_id}, or it has expired"
     elif backup.environment_id != environment.metadata.id:
         detail = f"backup {backup.id} was taken of another environment than {name}"
     elif backup.status is not BackupStatus.COMPLETED or backup.checksum is None:
@@ -85,6 +87,11 @@ def find_unrestorable(
         return None
     remedy = f"choose a completed full backup of {name}: they are listed in status/<site>/backups"
     return Blocked(code=ErrorCode.BACKUP_INVALID, detail=detail, remedy=remedy)
+
+
+def list_backups(world: World) -> Iterator[BackupRecord]:
+    """List the backups on record of all environments, so that one of another environment is called just that."""
+    return chain.from_iterable(world.status.backups.values())
 
 
 def find_backup(backups: Iterable[BackupRecord], backup_id: UUID) -> BackupRecord | None:

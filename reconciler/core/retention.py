@@ -64,11 +64,11 @@ def find_last_full(own: Iterable[BackupRecord], *, before: datetime | None = Non
     return {newest.id} if newest else set()
 
 
-def find_relied_on(world: World) -> frozenset[UUID]:
-    """Find the backups that jobs which have not ended would restore, or took."""
+def find_relied_on(world: World, own: Iterable[BackupRecord]) -> frozenset[UUID]:
+    """Find, of an environment's own backups, those that jobs which have not ended would restore, or took."""
     jobs = world.status.jobs
     named = {job.backup_id for job in jobs.values() if job.backup_id is not None}
-    return frozenset(named | {backup.id for backup in world.status.backups if backup.job_id in jobs})
+    return frozenset(named | {backup.id for backup in own if backup.job_id in jobs})
 
 
 def find_due_cleanups(world: World) -> Iterator[JobRecord]:
@@ -77,32 +77,32 @@ def find_due_cleanups(world: World) -> Iterator[JobRecord]:
     The id is that of the environment and the slot, so that several daemons make one job, and a failed one is tried
     again in the next slot.
     """
-    backups = group_due(world)
-    relied_on = find_relied_on(world) if backups else frozenset()
+    backups = find_due(world)
     for site in world.fleet.sites.values() if backups else ():
         if site.document is None:
             continue
         for environment in site.environments.values():
             known = world.status.environments.get(environment.metadata.id)
             job_id = make_job_id(environment.metadata.id, now=world.now)
-            if known is None or job_id in world.status.jobs or job_id in world.status.ended:
+            own = backups.get(environment.metadata.id, ())
+            if known is None or not own or job_id in world.status.jobs:
                 continue
-            own = backups.get(known.id, ())
+            if world.status.has_ended(job_id, site=site.name):
+                continue
+            relied_on = find_relied_on(world, own)
             if find_expired(own, environment=known, relied_on=relied_on, now=world.now):
                 yield make_job(
                     environment, job_id, site=site.name, site_id=site.document.metadata.id, world=world
                 )
 
 
-def group_due(world: World) -> Mapping[UUID, Iterable[BackupRecord]]:
-    """Group the backups of those environments that have one past its time: mostly none, in a large fleet."""
-    completed = [backup for backup in world.status.backups if backup.status is BackupStatus.COMPLETED]
-    due = {
-        backup.environment_id
-        for backup in completed
-        if backup.retention_until is not None and backup.retention_until <= world.now
+def find_due(world: World) -> Mapping[UUID, tuple[BackupRecord, ...]]:
+    """Find the backups of those environments that have one past its time: mostly none, in a large fleet."""
+    return {
+        env_id: own
+        for env_id, own in world.status.backups.items()
+        if any(one.retention_until is not None and one.retention_until <= world.now for one in own)
     }
-    return {env_id: [one for one in completed if one.environment_id == env_id] for env_id in due}
 
 
 def make_job_id(environment_id: UUID, *, now: datetime) -> UUID:
@@ -144,12 +144,13 @@ def make_stand_ins(world: World, jobs: Iterable[JobRecord]) -> Mapping[UUID, Int
 
 def make_cleanup_flow(view: JobView) -> Flow:
     """Forget and prune on the node; a record becomes `expired` once the node says that its snapshot is gone."""
+    own = view.world.status.backups.get(view.parties.environment.metadata.id, ())
     step = Step(
         STEP,
         PLAYBOOK,
         view.world.fleet.fleet.spec.timeouts.backup_cleanup,
         request=lambda: {
-            "expired": list_snapshots(find_own_expired(view, relied_on=find_relied_on(view.world)))
+            "expired": list_snapshots(find_own_expired(view, relied_on=find_relied_on(view.world, own)))
         },
     )
 
@@ -171,7 +172,8 @@ def find_own_expired(view: JobView, *, relied_on: frozenset[UUID]) -> tuple[Back
     record = view.world.status.environments.get(view.parties.environment.metadata.id)
     if record is None:
         return ()
-    return find_expired(view.world.status.backups, environment=record, relied_on=relied_on, now=view.now)
+    own = view.world.status.backups.get(record.id, ())
+    return find_expired(own, environment=record, relied_on=relied_on, now=view.now)
 
 
 def list_snapshots(backups: Iterable[BackupRecord]) -> list[Json]:

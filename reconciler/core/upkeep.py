@@ -233,7 +233,8 @@ def find_backup_on_record(view: JobView) -> BackupRecord | None:
     if target is None:
         return None
     max_age = view.world.fleet.fleet.spec.backup_max_age
-    return choose_backup(view.world.status.backups, target=target, now=view.now, max_age=max_age)
+    own = view.world.status.backups.get(target.id, ())
+    return choose_backup(own, target=target, now=view.now, max_age=max_age)
 
 
 def judge_backup(view: JobView, outcome: RunOutcome) -> End | None:

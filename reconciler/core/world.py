@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -56,16 +56,16 @@ class FleetView:
 class StatusView:
     """All that the reconciler wrote and still needs, at one commit.
 
-    `jobs` are those that have not ended; `ended` holds the ids of all that ever ended.
+    `jobs` are those that have not ended, `backups` those that have not expired, by the environment they are of.
     """
 
     commit: str | None
     jobs: Mapping[UUID, JobRecord] = field(default_factory=dict)
-    ended: frozenset[UUID] = frozenset()
-    ended_by_site: Mapping[str, Collection[UUID]] = field(default_factory=dict)
+    ended_by_site: Mapping[str, Mapping[str, None]] = field(default_factory=dict)
+    """The ids of all jobs that ever ended, as text, in the order of their ends."""
     environments: Mapping[UUID, EnvironmentRecord] = field(default_factory=dict)
     sites: Mapping[UUID, SiteRecord] = field(default_factory=dict)
-    backups: tuple[BackupRecord, ...] = ()
+    backups: Mapping[UUID, tuple[BackupRecord, ...]] = field(default_factory=dict)
     drift_checks: Mapping[UUID, DriftCheckRecord] = field(default_factory=dict)
     """The last check of each source environment."""
     paths: Mapping[UUID, frozenset[str]] = field(default_factory=dict)
@@ -74,6 +74,13 @@ class StatusView:
     """Jobs whose record cannot be read although they have not ended, with their site's folder."""
     allowed_signers: tuple[str, ...] | None = None
     """The keys that were in force at the last look (`core/signer.py`)."""
+
+    def has_ended(self, job_id: UUID, *, site: str) -> bool:
+        """Whether a job ever ended; `site` is the folder to look in first, of all that are looked in."""
+        name = str(job_id)
+        return name in self.ended_by_site.get(site, ()) or any(
+            name in names for names in self.ended_by_site.values()
+        )
 
 
 @dataclass(frozen=True, slots=True)

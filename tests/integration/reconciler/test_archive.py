@@ -84,7 +84,11 @@ def test_ended_jobs_of_old_months_go_and_all_others_stay(
     assert done.stdout.startswith("2 jobs archived by commit ")
     assert list_files(settings) == {str(uuid5(SPACE, name)) for name in ("old-and-open", "recent")}
     after = see(settings)
-    assert (after.jobs, after.ended, after.damaged) == (before.jobs, before.ended, before.damaged)
+    assert (after.jobs, after.ended_by_site, after.damaged) == (
+        before.jobs,
+        before.ended_by_site,
+        before.damaged,
+    )
     assert git(Path(settings.repo), "log", "-1", "--format=%s", "main") == "archive 2 ended jobs"
 
 

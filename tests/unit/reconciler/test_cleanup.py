@@ -27,7 +27,7 @@ def list_cleanups(story: Story) -> list[JobRecord]:
 
 
 def list_statuses(story: Story) -> list[BackupStatus]:
-    return [backup.status for backup in sorted(story.see().backups, key=lambda backup: backup.created_at)]
+    return [backup.status for backup in story.list_backups()]
 
 
 def test_an_expired_backup_is_forgotten_and_its_record_says_so(story: Story) -> None:
@@ -38,6 +38,12 @@ def test_an_expired_backup_is_forgotten_and_its_record_says_so(story: Story) -> 
     assert list_statuses(story) == [BackupStatus.EXPIRED, BackupStatus.COMPLETED]
     subjects = [entry.subject for entry in story.repo.read_log(Branch.STATUS)]
     assert "backup cleanup succeeded: acme production" in subjects
+
+
+def test_a_backup_that_has_expired_is_in_no_pass_any_more(story: Story) -> None:
+    story.run()
+    (kept,) = story.see().backups[PRODUCTION_ID]
+    assert kept == story.list_backups()[1]
 
 
 def test_nothing_is_committed_while_nothing_has_expired() -> None:
@@ -94,7 +100,7 @@ def test_what_the_node_keeps_does_not_expire(story: Story) -> None:
 
 
 def test_a_backup_that_a_queued_restore_names_is_not_forgotten(story: Story) -> None:
-    oldest = min(story.see().backups, key=lambda backup: backup.created_at)
+    oldest = story.list_backups()[0]
     later = (story.clock.now().replace(microsecond=0)).isoformat().replace("+00:00", "Z")
     later = later.replace("2026", "2027")
     story.intend(

@@ -24,11 +24,11 @@ def story() -> Story:
 
 def back_up(story: Story, environment: str = "production", scope: str = "full") -> UUID:
     """Have one backup on record, and return its id."""
-    known = {backup.id for backup in story.see().backups}
+    known = {backup.id for backup in story.list_backups()}
     name = f"backup-{len(known)}"
     story.intend("Backup", name, f"{{environment: {environment}, scope: {scope}}}")
     story.run()
-    (made,) = (backup.id for backup in story.see().backups if backup.id not in known)
+    (made,) = (backup.id for backup in story.list_backups() if backup.id not in known)
     return made
 
 
@@ -42,7 +42,7 @@ def restore(
 
 
 def find_backup(story: Story, job: JobRecord) -> BackupRecord | None:
-    return next((backup for backup in story.see().backups if backup.job_id == job.id), None)
+    return next((backup for backup in story.list_backups() if backup.job_id == job.id), None)
 
 
 def test_a_restore_backs_up_what_is_there_and_puts_its_backup_in_place(story: Story) -> None:
@@ -101,7 +101,7 @@ def test_what_was_said_of_drift_is_of_data_that_is_gone(story: Story) -> None:
 
 def replace_backup(story: Story, backup_id: UUID, **fields: object) -> None:
     """Change a backup's record as the reconciler itself would write it."""
-    (record,) = (backup for backup in story.see().backups if backup.id == backup_id)
+    (record,) = (backup for backup in story.list_backups() if backup.id == backup_id)
     changed = record.model_copy(update=fields)
     story.commit({make_record_path(changed, site="acme"): dump(changed).decode()})
 
@@ -109,7 +109,7 @@ def replace_backup(story: Story, backup_id: UUID, **fields: object) -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        pytest.param({"status": BackupStatus.EXPIRED}, "is expired", id="expired"),
+        pytest.param({"status": BackupStatus.EXPIRED}, "or it has expired", id="expired"),
         pytest.param({"status": BackupStatus.FAILED}, "is failed", id="failed"),
         pytest.param({"environment_id": STAGING_ID}, "of another environment", id="another environment's"),
         pytest.param({"backup_scope": BackupScope.DB}, "only the db part", id="a part"),

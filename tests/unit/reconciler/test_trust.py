@@ -173,7 +173,7 @@ def test_a_running_job_whose_record_is_broken_goes_on(told: tuple[Story, FakeNod
 
 def test_a_forged_backup_record_is_gone_before_the_gate_is_asked(told: tuple[Story, FakeNode]) -> None:
     story, _ = told
-    (old,) = story.see().backups
+    (old,) = story.list_backups()
     story.clock.advance(hours=2)
     young = old.model_copy(update={"completed_at": story.clock.now(), "began_at": story.clock.now()})
     story.repo.commit_as_person({make_record_path(young, site="acme"): dump(young)})
