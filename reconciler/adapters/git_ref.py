@@ -16,6 +16,8 @@ from reconciler.ports import Branch, Tip
 
 # A commit must survive a power cut before anybody acts on it (1.6 ms more for a commit, measured).
 pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)  # noqa: FBT003 - the signature is libgit2's
+# What libgit2 keeps of commits and trees it has read, of all repositories together: its own bound is 256 MiB.
+pygit2.option(Option.SET_CACHE_MAX_SIZE, 16 * 2**20)
 # The operator named the repository in the settings; who owns it is checked where it matters, before writing.
 pygit2.option(Option.SET_OWNER_VALIDATION, False)  # noqa: FBT003 - the signature is libgit2's
 

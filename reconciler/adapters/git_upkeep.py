@@ -15,6 +15,9 @@ MOST_LOOSE: Final = 1000
 MOST_PACKS: Final = 20
 BIG_PACK: Final = "256m"
 """Packs above this are left alone, so that a round takes seconds in a repository of any size."""
+WINDOW: Final = 100
+"""Among how many objects of a kind one is looked for that a new one resembles. The versions of one site's folder of
+a month lie among those of all sites: with git's ten, few find each other (docs/reference/fault-model.md)."""
 KEPT: Final = "1.day.ago"
 """Objects of lost races go after this; none of a push under way is as old."""
 TIMEOUT: Final = 3600.0
@@ -33,6 +36,7 @@ def maintain(git: Git, *, most_loose: int = MOST_LOOSE) -> None:
         "gc.bigPackThreshold": BIG_PACK,
         "gc.pruneExpire": KEPT,
         "gc.writeCommitGraph": "true",
+        "pack.window": WINDOW,
     }
     words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     try:
