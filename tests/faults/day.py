@@ -22,6 +22,7 @@ from random import Random
 
 from tests.faults.fault import Armed, list_fail_points, list_faults
 from tests.faults.fleet import ENDED, Fleet
+from tests.faults.kept import measure_kept
 from tests.faults.machine import Machine
 from tests.faults.page import make_table, silence, tell, write_page
 from tests.faults.remote import GitRemote
@@ -29,7 +30,7 @@ from tests.story import make_intent
 
 MARK = "the long day"
 SITES, WORKERS, HOURS, MINUTES = 60, ("worker-1", "worker-2"), 24, 60
-ROUNDS = 3
+ROUNDS = 2
 """How many passes there are in a minute, of one daemon and the other; nodes work in between."""
 KINDS = (
     ("DriftCheck", "{environment: staging}", 60),
@@ -37,6 +38,8 @@ KINDS = (
     ("Promotion", "{source: staging, target: production, backup: create, wait: PT2H}", 10),
     ("Refresh", "{environment: staging}", 10),
 )
+POLICY = "{retention: PT3H}"
+"""So short that backups expire and are cleaned up during the day: a fleet that is as old as its retention is long."""
 UPKEEP_MINUTES = 10  # reconciler.adapters.git_upkeep.EVERY_SECONDS
 POINTS = list_fail_points()
 
@@ -48,8 +51,10 @@ class Hour:
     minute: int
     jobs: int
     """How many jobs have ended so far."""
+    kept_kib: int
+    """What the daemon that knows most keeps of the fleet (`measure_kept`)."""
     memory_mib: float
-    """Of all daemons in this process and of the model; packs that are mapped into memory are not counted."""
+    """Of this process: all daemons, the model and its judge; packs that are mapped into memory are not counted."""
     open_files: int
     mirror_mib: float
     loose_objects: int
@@ -84,6 +89,8 @@ class LongDay:
             if (minute + 1) % max(1, self.minutes // HOURS) == 0:
                 self.fleet.look_at_promises()
                 self.tidy()
+                for machine in self.fleet.machines:
+                    machine.look()  # so that what is gone is let go of
                 self.hours.append(self.measure(minute + 1))
                 on_hour(self.hours[-1])
         self.fleet.settle()
@@ -184,6 +191,7 @@ class LongDay:
         return Hour(
             minute=minute,
             jobs=sum(status in ENDED for status in self.fleet.ended.values()),
+            kept_kib=max(measure_kept(machine) for machine in self.fleet.machines) // 1024,
             memory_mib=read_own_memory() / 2**20,
             open_files=self.remote.count_open(),
             mirror_mib=measure_folder(mirror) / 2**20,
@@ -218,7 +226,8 @@ def begin_day(
         remote = GitRemote(folder, WORKERS, opened)
         opened.callback(remote.close)
         names = tuple(f"site-{number}" for number in range(sites))
-        yield LongDay(Fleet(names, WORKERS, chance, remote, max_jobs=16), remote, chance, jobs, minutes)
+        fleet = Fleet(names, WORKERS, chance, remote, max_jobs=16, policy=POLICY)
+        yield LongDay(fleet, remote, chance, jobs, minutes)
 
 
 def make_hour_table(hours: Sequence[Hour]) -> Iterator[str]:
@@ -228,6 +237,7 @@ def make_hour_table(hours: Sequence[Hour]) -> Iterator[str]:
             "minute",
             "jobs ended",
             "faults",
+            "a daemon keeps, KiB",
             "memory, MiB",
             "open files",
             "mirror, MiB",
@@ -239,6 +249,7 @@ def make_hour_table(hours: Sequence[Hour]) -> Iterator[str]:
                 hour.minute,
                 hour.jobs,
                 hour.faults,
+                hour.kept_kib,
                 f"{hour.memory_mib:.0f}",
                 hour.open_files,
                 f"{hour.mirror_mib:.1f}",
@@ -263,6 +274,16 @@ def describe_day(day: LongDay) -> Iterator[str]:
     )
 
 
+def keep(day: LongDay, hour: Hour, *, writes: bool) -> None:
+    """Tell of an hour, and keep what there is so far: a day that is broken off has told as much."""
+    tell(str(hour))
+    if writes:
+        unfinished = (
+            f"Under way: {hour.minute} of {day.minutes} minutes, {day.asked} of {day.jobs} jobs asked for."
+        )
+        write_page(MARK, [*make_hour_table(day.hours), "", unfinished])
+
+
 def main(words: Sequence[str]) -> int:
     """Run a day, print it hour by hour, and write the page where asked to; returns 1 if a promise was broken."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.day", description=__doc__)
@@ -276,7 +297,7 @@ def main(words: Sequence[str]) -> int:
         tempfile.TemporaryDirectory() as folder,
         begin_day(Path(folder), jobs=asked.jobs, minutes=asked.minutes, seed=asked.seed) as day,
     ):
-        day.run(lambda hour: tell(str(hour)))
+        day.run(lambda hour: keep(day, hour, writes=asked.write))
         lines = list(describe_day(day))
     tell("\n".join([*lines, *day.fleet.broken_promises]))
     if asked.write:

@@ -62,6 +62,8 @@ class Fleet:
     remote: Remote = field(default_factory=ModelRemote)
     clock: FakeClock = field(default_factory=FakeClock)
     max_jobs: int = 4
+    policy: str = OPEN
+    """The fleet's own, whenever promotions are not switched off."""
     inbox: list[Delivery] = field(default_factory=list)
     broken_promises: list[str] = field(default_factory=list)
     ended: dict[UUID, JobStatus] = field(default_factory=dict)
@@ -78,7 +80,7 @@ class Fleet:
             for name in ("production", "staging")
         }
         files = {path: text for site in self.sites for path, text in make_site(site).items()}
-        self.commit({"pressluft.yaml": make_policy(OPEN), **files})
+        self.commit({"pressluft.yaml": make_policy(self.policy), **files})
         self.machines = [self.make_machine(name) for name in self.workers]
 
     def make_machine(self, name: str) -> Machine:
@@ -151,7 +153,7 @@ class Fleet:
         holds = {
             "no clean check": self.was_clean.get(key, False),
             "no valid backup": self.had_backup.get(key, False),
-            "promotions were switched off": policy == make_policy(OPEN).encode(),
+            "promotions were switched off": policy == make_policy(self.policy).encode(),
         }
         self.broken_promises += [f"{key} cut over: {what}" for what, is_so in holds.items() if not is_so]
 
@@ -193,7 +195,7 @@ class Fleet:
             machine.script.meanwhile = lambda _: None
         for node in self.nodes.values():
             node.backup_valid, node.unhealthy = True, False
-        self.commit({"pressluft.yaml": make_policy(OPEN)} | make_all_sites(self.sites))
+        self.commit({"pressluft.yaml": make_policy(self.policy)} | make_all_sites(self.sites))
         for _ in range(160):
             self.clock.advance(minutes=30)
             for machine in self.machines:
