@@ -14,7 +14,7 @@ PLAYBOOKS := $(wildcard ansible/playbooks/*.yml)
 # ansible-lint and lint-imports look for their own programs on PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help packages venv lint test demo bench bench-cutover bench-drift faults faults-day faults-cutover faults-restore faults-adopt faults-nodes faults-adapters faults-peer fuzz lock wheel clean
+.PHONY: help packages venv lint test demo bench bench-cutover bench-drift faults faults-day faults-daemons faults-cutover faults-restore faults-adopt faults-nodes faults-adapters faults-peer fuzz lock wheel clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -69,6 +69,9 @@ faults: packages venv ## Break the reconciler at every fail point and on 2,000 r
 
 faults-day: packages venv ## Run 10,000 jobs on real git in a day of the fake clock (half an hour)
 	$(BIN)/python -m tests.faults.day --write $(ARGS)
+
+faults-daemons: packages venv ## Let three daemons do 300 jobs while two people push ten times a second
+	PRESSLUFT_FAULTS=all $(BIN)/python -m pytest tests/integration/reconciler/test_many_daemons.py -s $(ARGS)
 
 faults-cutover: packages venv ## Kill every process at every step of a cut-over; takes an hour
 	PRESSLUFT_FAULTS=$(CURDIR)/cut-over-faults.md $(BIN)/python -m pytest tests/faults/test_kill_matrix.py tests/e2e/test_kill_over_ssh.py -q $(ARGS)
