@@ -292,14 +292,21 @@ def test_a_snapshot_that_was_forgotten_is_not_valid(node: Node) -> None:
     assert "no longer in the storage" in answer["reason"]
 
 
-@pytest.mark.parametrize("holds", ["data", "tree"])
-def test_a_lost_pack_makes_the_backup_not_valid(node: Node, holds: str) -> None:
+@pytest.mark.parametrize(
+    ("holds", "said"),
+    [
+        pytest.param("data", "Fatal: repository contains errors", id="of contents"),
+        pytest.param("tree", "no such file or directory", id="of folders, for which restic would look long"),
+    ],
+)
+def test_a_lost_pack_makes_the_backup_not_valid(node: Node, holds: str, said: str) -> None:
     node.create()
     password = node.folder / "config/restic.password"
     find_pack(node.folder / "repository", password=password, holds=holds).unlink()
     answer = node.verify()
     assert not answer["valid"]
     assert "restic check failed" in answer["reason"]
+    assert said in answer["reason"]
 
 
 def test_a_storage_that_is_gone_makes_the_backup_not_valid_instead_of_failing(node: Node) -> None:

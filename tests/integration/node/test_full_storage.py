@@ -46,6 +46,7 @@ def test_s3_storage_that_is_full_fails_the_backup_and_leaves_the_gate_unmet(
             node.create()
         assert refused.value.code == "BACKUP_INVALID"
         assert "whether it is full" in refused.value.remedy
+        assert not list((node.folder / "repository").glob("*/site/locks/*")), "it took its lock away"
         assert node.verify()["reason"] == "there is no completed full backup"
         grow(node.folder / "repository", megabytes=16)
         first = node.create()
