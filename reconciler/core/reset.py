@@ -32,10 +32,10 @@ def make_reset_flow(view: JobView) -> Flow:
 
     def finish() -> End:
         names = ", ".join(env.metadata.name for env in named)
-        changes = (make_change(view, env, view.outcomes[make_name(n)]) for n, env in enumerate(named, 1))
+        changes = tuple(make_change(view, env, view.outcomes[make_name(n)]) for n, env in enumerate(named, 1))
         return End(
             Succeeded(view.now, summary=f"reset succeeded: {view.parties.site.metadata.name} {names}"),
-            environments=tuple(change for change in changes if change is not None),
+            environments=changes,
             fields={"step": "reset"},
         )
 
@@ -70,11 +70,9 @@ def make_step(view: JobView, environment: Environment, *, number: int, is_last: 
     )
 
 
-def make_change(view: JobView, environment: Environment, outcome: RunOutcome) -> EnvironmentChange | None:
+def make_change(view: JobView, environment: Environment, outcome: RunOutcome) -> EnvironmentChange:
     """Say what is recorded of an environment that proved itself."""
-    record = view.world.status.environments.get(environment.metadata.id)
-    if record is None:
-        return None
+    record = view.world.status.environments[environment.metadata.id]
     report, word = read_report(outcome), read_answer(outcome, "reset", ResetWord)
     fields: dict[str, object] = {"release_health": read_health(outcome)}
     if report is not None and report.last_change_at is not None:

@@ -85,6 +85,13 @@ def test_a_daemon_is_the_same_after_a_restart_and_alone_in_its_folder(tmp_path: 
         pass
     with hold_instance(tmp_path) as again:
         assert again == first
-    (tmp_path / "instance").write_text("nonsense")
+
+
+def test_a_daemon_whose_id_was_overwritten_is_another_one_and_stays_it(tmp_path: Path) -> None:
+    with hold_instance(tmp_path) as first:
+        pass
+    (tmp_path / "instance").write_text("longer than any id, " * 5)
     with hold_instance(tmp_path) as anew:
         assert anew != first
+    with hold_instance(tmp_path) as again:
+        assert again == anew

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from reconciler.ports import RunOutcome, RunSpec
+from schemas.model import format_timestamp
 from schemas.state import ErrorCode, JobStatus
 from tests.story import (
     CHANGED,
@@ -39,6 +40,21 @@ def test_a_laxer_age_of_backups_does_not_let_a_job_through_that_was_admitted_bef
     story.clock.advance(minutes=10)
     story.run()
     assert story.job("early").waiting_for[0].code is ErrorCode.BACKUP_GATE_UNMET
+
+
+def test_a_laxer_age_of_backups_does_not_let_a_rollback_through_that_was_admitted_before() -> None:
+    story = Story()
+    story.back_up()
+    assert story.promote().status is JobStatus.SUCCEEDED
+    story.back_up()
+    due = format_timestamp(story.clock.now() + timedelta(hours=2))
+    story.intend("Rollback", "back", f"{{environment: production, not_before: '{due}'}}")
+    story.run()
+    commit_policy(story, "{backup_max_age: 6h}")
+    story.clock.advance(hours=2)
+    story.node.backup_age = timedelta(hours=2)
+    story.run()
+    assert story.job("back").error_code is ErrorCode.BACKUP_GATE_UNMET
 
 
 def test_a_laxer_policy_lets_a_later_job_through_and_is_named_in_its_record() -> None:
