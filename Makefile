@@ -83,7 +83,7 @@ faults-nodes: packages venv ## Cut cables between three hosts during promotions 
 	@cat cut-cable-faults.md
 
 faults-adapters: packages venv ## Kill a push and the start of a run before and after every call into C
-	PRESSLUFT_FAULTS=all $(BIN)/python -m pytest tests/integration/git/test_fail_points.py tests/integration/runner/test_fail_points.py -s $(ARGS)
+	PRESSLUFT_FAULTS=all $(BIN)/python -m pytest tests/integration/git/test_fail_points.py tests/integration/runner/test_fail_points.py -s --timeout 3600 $(ARGS)
 
 faults-peer: packages venv ## Kill the relay and the agent of two nodes at every question of a step
 	PRESSLUFT_FAULTS=all $(BIN)/python -m pytest tests/integration/node/test_peer_killed.py $(ARGS)

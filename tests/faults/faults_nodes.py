@@ -178,7 +178,7 @@ class Served:
 def read_served(world: FarWorld) -> Served:
     version = world.show().body.partition('theme-version">')[2].partition("<")[0]
     with world.target.stack.mariadb.connect(world.production.database_name) as cursor:
-        cursor.execute("SHOW TABLES LIKE %s", f"{world.production.table_prefix}large")
+        cursor.execute("SHOW TABLES LIKE %s", (f"{world.production.table_prefix}large",))
         if not cursor.fetchall():
             return Served(version, "")
         cursor.execute(f"SELECT DISTINCT text FROM {world.production.table_prefix}large")

@@ -24,13 +24,13 @@ from tests.faults.page import make_table, tell
 OURS = str(Path(reconciler.adapters.__file__).parent)
 BETWEEN = (str(Path(pygit2.__file__).parent), os.__file__.removesuffix("os.py"))
 """Python's and pygit2's own code, which adapters call and which calls into C for them."""
-DURABLE = frozenset({"posix", "_posixsubprocess", "_io", "fcntl", "_pygit2"})
-"""The modules of C whose calls leave something behind."""
+DURABLE = frozenset({"posix", "_posixsubprocess", "_io", "fcntl", "_pygit2", "pygit2._libgit2.lib"})
+"""The modules of C whose calls leave something behind; the last two are git's."""
 
 
 @dataclass(frozen=True)
 class Fate:
-    """How many boundaries a child passed, and at which call it was killed; none if it lived."""
+    """How many boundaries a child passed, and before or after which call it was killed; none if it lived."""
 
     passed: int
     call: str = ""
@@ -67,7 +67,7 @@ class Tally:
     def tell(self) -> None:
         """Print the table, and beside it nothing."""
         kinds = sorted({left for _, left in self._left})
-        calls = sorted({call for call, _ in self._left}, key=lambda call: call.split()[::-1])
+        calls = sorted({call for call, _ in self._left})
         rows = [(call, *(self._left[call, left] or "" for left in kinds)) for call in calls]
         total = ("all", *(sum(self._left[call, left] for call in calls) for left in kinds))
         tell("\n".join(["", *make_table((self.name, *kinds), [*rows, total])]))
@@ -85,7 +85,7 @@ def _die_at(act: Callable[[], object], *, at: int, told: int) -> None:
         nonlocal passed
         if event in {"c_call", "c_return"} and _is_boundary(frame, called):
             if passed == at:
-                _tell(told, Fate(at, f"{'before' if event == 'c_call' else 'after'} {_name(called)}"))
+                _tell(told, Fate(at, _name(called)))
                 os.kill(os.getpid(), signal.SIGKILL)
             passed += 1
 
@@ -109,7 +109,7 @@ def _name(called: object) -> str:
     """Name a call as its module or class does."""
     owner = getattr(called, "__self__", None)
     where = owner.__name__ if isinstance(owner, ModuleType) else type(owner).__name__
-    return f"{where.removeprefix('_')}.{getattr(called, '__name__', '?')}"
+    return f"{where.rpartition('.')[2].removeprefix('_')}.{getattr(called, '__name__', '?')}"
 
 
 def _is_boundary(frame: FrameType, called: object) -> bool:
