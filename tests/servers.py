@@ -39,6 +39,7 @@ from reconciler.stack.packages import install_packages
 from reconciler.stack.site import Site, create_empty_site, create_site, seed_content
 from reconciler.stack.sshd import Sshd
 from reconciler.stack.stack import Stack
+from tests.light_wordpress import fetch_light_wordpress
 
 _PREFIX = f"pressluft-test-{os.geteuid()}-"
 
@@ -107,7 +108,7 @@ def server_folder(session_folder: Path) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def stack(session_folder: Path) -> Iterator[Stack]:
     """MariaDB, PHP-FPM and nginx for the whole session."""
-    with Stack(session_folder / "stack", report=ignore) as servers:
+    with Stack(session_folder / "stack", report=ignore, wordpress=fetch_light_wordpress()) as servers:
         yield servers
 
 

@@ -26,7 +26,8 @@ class Stack:
     """MariaDB, PHP-FPM and nginx below `folder`, ready for sites. A context manager that stops them all.
 
     Starting ends what an earlier run left in the folder and removes its files. While it runs nobody else can
-    start one there. `php_settings` are php.ini names that go over `php_fpm.DEFAULT_SETTINGS`.
+    start one there. `php_settings` are php.ini names that go over `php_fpm.DEFAULT_SETTINGS`; `wordpress` is what
+    sites are made of, by default the one that `make packages` fetches.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Stack:
         report: Report,
         lifetime: Lifetime = Lifetime.CALLER,
         php_settings: Mapping[str, str] | None = None,
+        wordpress: WordPress | None = None,
     ) -> None:
         self.folder = folder.resolve()
         self.report = report
@@ -44,7 +46,7 @@ class Stack:
         self.nginx = Nginx(
             self.folder / "nginx", fpm_socket=self.php_fpm.socket, report=report, lifetime=lifetime
         )
-        self._wordpress: WordPress | None = None
+        self._wordpress = wordpress
         self._lock: IO[str] | None = None
         self._hosts = 0
 

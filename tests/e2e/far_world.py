@@ -20,6 +20,7 @@ from schemas.document import dump
 from schemas.fleet import Environment, Node, NodeSpec
 from tests.e2e.hosts import Cable, Host, make_cables, make_hosts
 from tests.e2e.world import World, make_settings
+from tests.light_wordpress import fetch_light_wordpress
 
 
 def ignore(_line: str) -> None:
@@ -105,7 +106,7 @@ def make_node(folder: Path, host: Host, cable: Cable, *, name: str) -> Iterator[
     (own / "config").mkdir(mode=0o700)
     host.bind(own / "state", at=folder / "node-state")
     host.bind(own / "config", at=folder / "node-config")
-    servers = Stack(own / "stack", report=ignore)
+    servers = Stack(own / "stack", report=ignore, wordpress=fetch_light_wordpress())
     sshd = host.do(lambda: Sshd(own / "sshd", report=ignore, host=cable.address))
     host.do(servers.start)
     try:
