@@ -7,9 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from reconciler.ports import Json, RunOutcome, RunSpec, RunState
-from schemas.intent import Promotion
+from schemas.document import dump
+from schemas.intent import Promotion, PromotionSpec
+from schemas.model import Metadata
 from schemas.state import DriftStatus, ErrorCode, JobStatus
-from schemas.status import JobRecord
+from schemas.status import JobRecord, make_record_path
 from tests.fake_node import make_story
 from tests.story import (
     BASELINE,
@@ -48,6 +50,39 @@ def test_a_check_that_proves_nothing_opens_nothing(
     made = answer(story.node)
     monkeypatch.setattr(type(story.node), "observation", lambda _: made)
     assert story.promote().error_code is ErrorCode.DRIFT_GATE_UNMET
+
+
+def test_a_forged_clean_check_gets_a_request_no_further_than_the_jobs_own_look(story: Story) -> None:
+    story.back_up()
+    story.node.resources.append(make_resource("comments", production=CHANGED))
+    story.intend("DriftCheck", "look", "{environment: staging}")
+    story.run()
+    promotion = Promotion(
+        metadata=Metadata(name="release"), spec=PromotionSpec(source="staging", target="production")
+    )
+    assert [reason.code for reason in story.service.find_unmet("acme", promotion)] == [
+        ErrorCode.DRIFT_GATE_UNMET
+    ]
+    forge_clean_check(story)
+    assert story.service.find_unmet("acme", promotion) == ()
+    story.service.request("acme", promotion)
+    story.run()
+    job = story.job("release")
+    assert job.error_code is ErrorCode.DRIFT_GATE_UNMET
+    assert "comments" in str(job.error_message)
+    assert story.steps("release") == ["check-1"]
+
+
+def forge_clean_check(story: Story) -> None:
+    """Write into `status/` that staging's last check found nothing, as anybody who may push can."""
+    check = (
+        story.see()
+        .drift_checks[STAGING_ID]
+        .model_copy(update={"status": DriftStatus.CLEAN, "resources": (), "reason": None})
+    )
+    staging = story.environment(STAGING_ID).model_copy(update={"drift_status": DriftStatus.CLEAN})
+    records = (check, staging)
+    story.commit({make_record_path(one, site="acme"): dump(one).decode() for one in records})
 
 
 def test_tables_that_are_defined_differently_are_named_and_nothing_is_staged(
