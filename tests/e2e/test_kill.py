@@ -5,12 +5,15 @@ For the cut-over itself see tests/faults.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
@@ -42,8 +45,23 @@ def make_environment(world: World) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": str(world.folder), **own}
 
 
-def kill_when_step_starts(world: World, step: str, *, delay: float) -> None:
-    """Run a real daemon and kill it `delay` seconds after it has started a step."""
+def is_let_in(world: World, job_id: UUID) -> bool:
+    """Whether production's node has let the job in, as the first thing of its check."""
+    entry = world.service.find_named("acme", "production")
+    path = world.folder / "node-state" / str(entry.environment.metadata.id) / "state.json"
+    with contextlib.suppress(FileNotFoundError):
+        return bool(json.loads(path.read_text())["job"] == str(job_id))
+    return False
+
+
+def has_shadow(world: World, job_id: UUID) -> bool:
+    """Whether the shadow database is there, which staging begins with."""
+    databases = {str(name) for (name,) in world.production.query("SHOW DATABASES")}
+    return f"{world.production.database_name}__pressluft_{str(job_id)[:8]}" in databases
+
+
+def kill_when(is_so: Callable[[], bool], world: World, *, step: str) -> None:
+    """Run a real daemon, and kill it once it has started a step and `is_so`."""
     daemon = subprocess.Popen(
         [sys.executable, "-m", "reconciler", "run"],
         env=make_environment(world),
@@ -62,7 +80,9 @@ def kill_when_step_starts(world: World, step: str, *, delay: float) -> None:
                 break
         else:
             pytest.fail(f"step {step} never started")
-        threading.Event().wait(delay)
+        while not is_so():
+            assert guard.is_alive(), f"step {step} never came so far"
+            time.sleep(0.02)
         daemon.send_signal(signal.SIGKILL)
     finally:
         guard.cancel()
@@ -85,21 +105,23 @@ def find_processes_of(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("step", "delay"),
+    ("step", "has_begun"),
     [
-        pytest.param("check-1", 1.5, id="during the check"),
-        pytest.param("stage", 1.5, id="during staging"),
+        pytest.param("check-1", is_let_in, id="during the check"),
+        pytest.param("stage", has_shadow, id="during staging"),
     ],
 )
-def test_a_killed_daemons_promotion_ends_in_a_true_state(world: World, step: str, delay: float) -> None:
-    version = f"3.{step}.{delay}"
+def test_a_killed_daemons_promotion_ends_in_a_true_state(
+    world: World, step: str, has_begun: Callable[[World, UUID], bool]
+) -> None:
+    version = f"3.{step}"
     world.edit_theme(version)
     before = world.evidence()
     world.back_up()
-    job_id = world.ask(Promotion, {"source": "staging", "target": "production"})
-    kill_when_step_starts(world, step, delay=delay)
+    job_id = UUID(str(world.ask(Promotion, {"source": "staging", "target": "production"})))
+    kill_when(lambda: has_begun(world, job_id), world, step=step)
     world.run_daemon()
-    job = world.service.find_job(UUID(str(job_id)))
+    job = world.service.find_job(job_id)
     entry = world.service.find_named("acme", "production")
     assert entry.record is not None
     shown = f">{version}<" in world.production.fetch("/").body

@@ -31,6 +31,10 @@ def _copied(world: World) -> None:
     assert world.refresh("full").status is JobStatus.SUCCEEDED
 
 
+MOMENTS = ("started", "renamed", "switched")
+"""How far a cut-over got, in order, as long as it is not over."""
+
+
 def read_cut_state(world: World, job_id: object) -> str | None:
     """Where the job's cut-over stands by its journal."""
     for path in (world.folder / "node-state").glob(f"*/jobs/{job_id}/journal.json"):
@@ -53,13 +57,13 @@ def kill_sessions(sshd: Sshd) -> int:
 
 @contextlib.contextmanager
 def lose_connection(world: World, sshd: Sshd, *, job_id: object, moment: str) -> Iterator[list[int]]:
-    """Kill the sessions once, when the job's cut-over has got as far as `moment`."""
+    """Kill the sessions once, when the job's cut-over has got as far as `moment`; it may be further when we look."""
     killed: list[int] = []
     stop = threading.Event()
 
     def watch() -> None:
         while not stop.wait(0.01):
-            if read_cut_state(world, job_id) == moment:
+            if read_cut_state(world, job_id) in MOMENTS[MOMENTS.index(moment) :]:
                 killed.append(kill_sessions(sshd))
                 return
 
