@@ -1,4 +1,7 @@
-"""The main job on real WordPress, locally and over SSH. The tests of this file are one story, in order."""
+"""The main job on real WordPress, over SSH. The tests of this file are one story, in order.
+
+Locally the same modules run without a connection: see test_faults, test_kill, test_adopt and test_restore.
+"""
 
 from __future__ import annotations
 
