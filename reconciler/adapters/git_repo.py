@@ -28,6 +28,7 @@ from reconciler.adapters.git_mirror import MirrorOrigin, list_remote
 from reconciler.adapters.git_ref import Origin, open_repository, read_ref
 from reconciler.adapters.git_state import StateFolder
 from reconciler.adapters.git_tree import (
+    find_folder_id,
     graft_folder,
     read_blob_size,
     read_folder_at,
@@ -61,6 +62,15 @@ class TrustSettings:
     root: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """The last changes of `status/` that were written: on what it was before, and the tree that holds them."""
+
+    changes: Mapping[str, bytes | None]
+    before: str | None
+    tree: str
+
+
 class GitFleetRepo:
     """A `FleetRepo` on a real repository. One thread at a time; `close` it, or use `with`."""
 
@@ -83,6 +93,7 @@ class GitFleetRepo:
         self._state = state
         self._trust_settings = trust
         self._packs_changed_at = 0
+        self._drafted: Drafted | None = None
         self._is_signed_by_us = lru_cache(maxsize=4096)(self._verify_own_signature)
 
     def __enter__(self) -> Self:
@@ -129,12 +140,27 @@ class GitFleetRepo:
         """
         ref, repo = self._origin.refs().of(branch), self._origin.repo
         base = graft_folder(repo, expected, name=STATUS, source=status_of) if status_of else expected
-        tree = write_tree(repo, base, changes)
+        tree = self._write_tree(base, changes)
         commit = self._writer.write(repo, tree, Draft(expected or status_of, author, message))
         self._origin.move(ref, expected=expected, new=commit)
         if self._trust is not None and branch is Branch.STATUS:
             self._trust.remember(commit)
         return commit
+
+    def _write_tree(self, base: str | None, changes: Mapping[str, bytes | None]) -> str:
+        """Write the tree of a commit; the same changes on the same `status/` are not written a second time.
+
+        Who lost a race makes the same commit anew on a tip that differs elsewhere, and is the more likely to lose it
+        again the longer that takes.
+        """
+        repo, before = self._origin.repo, find_folder_id(self._origin.repo, base, STATUS)
+        drafted = self._drafted
+        if drafted is not None and drafted.changes is changes and drafted.before == before:
+            return graft_folder(repo, base, name=STATUS, source=drafted.tree)
+        tree = write_tree(repo, base, changes)
+        is_all = all(path.startswith(f"{STATUS}/") for path in changes)
+        self._drafted = Drafted(changes, before, tree) if is_all else None
+        return tree
 
     def rehearse_push(self, branch: Branch) -> None:
         """Find out whether we may write a branch, and write nothing. Raises `Transient` or `RepoUnusable`."""

@@ -87,6 +87,12 @@ def graft_folder(repo: pygit2.Repository, onto: str | None, *, name: str, source
         return str(builder.write())
 
 
+def find_folder_id(repo: pygit2.Repository, commit: str | None, name: str) -> str | None:
+    """Return the id of what commit (or tree) `commit` holds under a name; None is an empty one."""
+    with translate_git_errors(f"cannot read {name}"):
+        return find_subtree_id(repo[commit].peel(pygit2.Tree), name) if commit else None
+
+
 def find_subtree_id(tree: pygit2.Tree, name: str) -> str | None:
     """Return the id of whatever a tree holds under a name."""
     found = find_in_tree(tree, name)

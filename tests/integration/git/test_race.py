@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.git.opening import OpenFleet
+from reconciler.errors import TipMoved
+from reconciler.ports import Branch
+from tests.integration.git.opening import SAID, OpenFleet
 from tests.integration.git.people import Person, add_hook, git, make_bare_repo
 from tests.integration.git.sshd import Sshd
 from tests.integration.git.writer import write_one
@@ -137,3 +139,28 @@ def test_packing_refs_meanwhile_loses_none(bare: Path, tmp_path: Path, fleet: Op
         packer.join()
     _assert_all_there(bare, commits)
     assert git(bare, "rev-list", "--count", "main") == "100"
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        pytest.param({"notes.md": b"2"}, id="elsewhere"),
+        pytest.param({"status/acme/ended.txt": b"2"}, id="in the same folder"),
+        pytest.param({"notes.md": None}, id="a file that is gone"),
+    ],
+)
+def test_changes_that_lost_their_race_are_made_again_on_what_is_there(
+    bare: Path, fleet: OpenFleet, tmp_path: Path, meanwhile: dict[str, bytes | None]
+) -> None:
+    person, changes = Person(bare, tmp_path / "clone"), {"status/acme/site.yaml": b"ours"}
+    person.commit({"notes.md": b"1", "status/acme/jobs/one.yaml": b"1"})
+    repo = fleet(bare)
+    tip = repo.fetch().status
+    person.commit(meanwhile)
+    with pytest.raises(TipMoved):
+        repo.push_changes(Branch.STATUS, expected=tip, changes=changes, message=SAID)
+    commit = repo.push_changes(Branch.STATUS, expected=repo.fetch().status, changes=changes, message=SAID)
+    there = set(git(bare, "ls-tree", "-r", "--name-only", commit).split())
+    gone = {path for path, content in meanwhile.items() if content is None}
+    assert there == {"notes.md", "status/acme/jobs/one.yaml", *meanwhile, *changes} - gone
+    assert all(git(bare, "show", f"{commit}:{path}") == "2" for path in meanwhile if path not in gone)

@@ -39,8 +39,7 @@ from tests.integration.git.people import git, make_bare_repo
 from tests.integration.git.sshd import make_key
 from tests.story import FakeClock, Node, list_recorded, make_environment, make_fleet_files, make_site_files
 
-INTENTS, SITES = (300, 30) if os.environ.get("PRESSLUFT_FAULTS") else (24, 6)
-PUSH_SECONDS = 0.1
+INTENTS, SITES, PUSH_SECONDS = (300, 30, 0.1) if os.environ.get("PRESSLUFT_FAULTS") else (24, 6, 0.4)
 MOST_SECONDS = 1800
 SPACE = UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
 
