@@ -22,20 +22,19 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.refresh_work i
     find_place,
     find_pulled_tables,
 )
-from ansible_collections.pressluft.wordpress.plugins.module_utils.right_check import check_rights, check_sight
+from ansible_collections.pressluft.wordpress.plugins.module_utils.right_check import check_sight
 from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_check import (
     check_lengths,
     check_tables,
 )
-from ansible_collections.pressluft.wordpress.plugins.module_utils.server_check import check_server
+from ansible_collections.pressluft.wordpress.plugins.module_utils.server_check import check_exchange
 
 
 def check_work(work):
     """Every refusal that needs no copy; returns the names of the tables that come and go, without prefix."""
     check_anonymise(work)
     check_sight(work.reader, work.production.database)
-    check_server(work.writer)
-    check_rights(work.writer, [work.source.database, work.shadow, work.retired])
+    check_exchange(work.writer, [work.source.database, work.shadow, work.retired])
     incoming, outgoing = find_pulled_tables(work)
     check_lengths(work.source, incoming)
     check_tables(work.reader, work.production, incoming)

@@ -55,9 +55,8 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.restored_file 
     drop_restored_files,
     restore_files,
 )
-from ansible_collections.pressluft.wordpress.plugins.module_utils.right_check import check_rights
 from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_check import check_tables
-from ansible_collections.pressluft.wordpress.plugins.module_utils.server_check import check_server
+from ansible_collections.pressluft.wordpress.plugins.module_utils.server_check import check_exchange
 from ansible_collections.pressluft.wordpress.plugins.module_utils.stage_check import (
     check_active,
     check_names,
@@ -193,8 +192,7 @@ def _stage_anew(work):
 def _put_together(work):
     live = work.environment.database
     retired = exchange.make_database_name(live, "old_", work.state.job.id)
-    check_server(work.conn)
-    check_rights(work.conn, [live, work.shadow, retired])
+    check_exchange(work.conn, [live, work.shadow, retired])
     digests = _read_digests(work)
     replaced = find_tables(work.conn, work.environment.database, work.environment.table_prefix)
     check_tables(work.conn, work.environment, list(replaced))

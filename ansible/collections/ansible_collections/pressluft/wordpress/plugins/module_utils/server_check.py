@@ -6,6 +6,7 @@ import re
 
 from ansible_collections.pressluft.wordpress.plugins.module_utils.database import run_query
 from ansible_collections.pressluft.wordpress.plugins.module_utils.node_error import NodeError
+from ansible_collections.pressluft.wordpress.plugins.module_utils.right_check import check_rights
 
 OLDEST_MARIADB = (10, 6, 1)  # the first whose RENAME TABLE is atomic and crash-safe (design §5)
 OLDEST_MYSQL = (8,)  # as above
@@ -20,6 +21,15 @@ def check_server(conn):
     server = read_server(conn)
     if not is_new_enough(server):
         raise NodeError("SCHEMA_UNSUPPORTED", "the database server is {0}".format(server), REMEDY)
+
+
+def check_exchange(conn, databases):
+    """Refuse a server that cannot exchange tables between these databases safely, and a login that may not do so.
+
+    As `check_server` and `check_rights`; the databases need not exist.
+    """
+    check_server(conn)
+    check_rights(conn, databases)
 
 
 def read_server(conn):

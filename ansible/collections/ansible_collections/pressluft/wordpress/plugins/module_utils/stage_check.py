@@ -17,13 +17,13 @@ from ansible_collections.pressluft.wordpress.plugins.module_utils.resource impor
     OPTIONS_TABLE,
     make_protection,
 )
-from ansible_collections.pressluft.wordpress.plugins.module_utils.right_check import check_rights, check_sight
+from ansible_collections.pressluft.wordpress.plugins.module_utils.right_check import check_sight
 from ansible_collections.pressluft.wordpress.plugins.module_utils.schema_check import (
     check_charsets,
     check_lengths,
     check_tables,
 )
-from ansible_collections.pressluft.wordpress.plugins.module_utils.server_check import check_server
+from ansible_collections.pressluft.wordpress.plugins.module_utils.server_check import check_exchange
 
 
 def check_active(state):
@@ -63,8 +63,7 @@ def check_server_side(work):
     """Refuse a server that cannot exchange tables safely, and a login that may too little there."""
     live = work.call.production.database
     retired = exchange.make_database_name(live, "old_", work.job_id)
-    check_server(work.writer)
-    check_rights(work.writer, [live, work.shadow, retired])
+    check_exchange(work.writer, [live, work.shadow, retired])
     if not work.call.peer:
         check_sight(work.writer, work.call.source.database)
 
