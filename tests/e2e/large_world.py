@@ -88,7 +88,8 @@ class MeasuredWorld(World):
         assert job.status is JobStatus.SUCCEEDED, f"{job.error_code}: {job.error_message}"
         [path] = Path(self.settings.node_state_dir).glob(f"*/jobs/{job.id}/cut.json")
         steps = json.loads((path.parent / "journal.json").read_text())["steps"]
-        return next(step["detail"] for step in steps if step["name"] == "staged")  # type: ignore[no-any-return]
+        staged: Mapping[str, Any] = next(step["detail"] for step in steps if step["name"] == "staged")
+        return staged
 
 
 def make_environment(world: World) -> dict[str, str]:
